@@ -1,0 +1,26 @@
+# netboot-imager. `make` alone lists the targets.
+
+GO ?= go
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: test
+test: deps-test check ## everything CI runs: checks and all tests (as root also on real disks)
+	$(GO) test -race -timeout 60m ./...
+
+.PHONY: check
+check: ## formatting, vet, staticcheck, tidy
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change: $$out" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+.PHONY: deps-test
+deps-test:
+	@tools/install-deps.sh test
+
+.PHONY: build
+build: ## the imager for this machine, in build/imager
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/imager ./imager

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a make target needs, and says what for.
+#
+#   tools/install-deps.sh NAME...
+#
+# NAME is a group below. As root missing packages are installed; without root the
+# command to type is printed and the exit status is 1.
+set -euo pipefail
+
+declare -A group=(
+  [test]="gcc:the-race-detector libc6-dev:the-race-detector curl:the-old-pipeline-as-a-peer util-linux:losetup fdisk:sfdisk dosfstools:mkfs.fat,fsck.fat mtools:mcopy e2fsprogs:mkfs.ext4,e2fsck gzip:gzip pigz:pigz tabix:bgzip xz-utils:xz zstd:zstd bzip2:bzip2"
+)
+
+missing=() why=()
+for name in "$@"; do
+  [[ -v group[$name] ]] || { echo "install-deps: no group $name (there are: ${!group[*]})" >&2; exit 2; }
+  for entry in ${group[$name]}; do
+    pkg=${entry%%:*}
+    dpkg-query -W -f='${Status}' "$pkg" 2>/dev/null | grep -q 'install ok installed' && continue
+    missing+=("$pkg") why+=("  $pkg (${entry#*:})")
+  done
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+echo "Debian packages needed:" >&2
+printf '%s\n' "${why[@]}" >&2
+if [[ $(id -u) -ne 0 ]]; then
+  echo "Not root, so nothing was installed. Type:" >&2
+  echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+echo "Installing them with apt-get." >&2
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq </dev/null >&2
+apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >&2
