@@ -23,14 +23,23 @@ type node struct {
 	dir   string // block device: its directory in sysfs, symlinks resolved
 }
 
+// Listed returns a *NotAllowedError for a device that is not in the list allowed, letter
+// by letter.
+func (s System) Listed(device string, allowed []string) error {
+	if slices.Contains(allowed, device) {
+		return nil
+	}
+	return &NotAllowedError{Device: device, Why: s.whyNotListed(device), Allowed: allowed}
+}
+
 // look finds out what path is, without opening it: opening some things (tapes, pipes)
 // has effects. It refuses what may never be written whatever the allow-list says.
 func (s System) look(path string, allowed []string) (*node, error) {
 	refuse := func(format string, args ...any) error {
 		return &NotAllowedError{Device: path, Why: fmt.Sprintf(format, args...), Allowed: allowed}
 	}
-	if !slices.Contains(allowed, path) {
-		return nil, refuse("%s", s.whyNotListed(path))
+	if err := s.Listed(path, allowed); err != nil {
+		return nil, err
 	}
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {

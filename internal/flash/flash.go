@@ -55,11 +55,12 @@ type Image interface {
 
 // Options are a job's options. The zero value is usable apart from Stall.
 type Options struct {
-	SHA256   string        // expected digest of the image, lower-case hex; "" for none
-	NoVerify bool          // do not read the disk back
-	Force    bool          // write what is no disk image, too
-	Stall    time.Duration // a disk operation without an end for this long ends the job
-	Progress *Progress     // may be nil
+	SHA256   string                  // expected digest of the image, lower-case hex; "" for none
+	NoVerify bool                    // do not read the disk back
+	Force    bool                    // write what is no disk image, too
+	Stall    time.Duration           // a disk operation without an end for this long ends the job…
+	Cancel   context.CancelCauseFunc // …by this, with a *StallError; nil if the caller does not mind
+	Progress *Progress               // may be nil
 	Logf     func(format string, args ...any)
 }
 
@@ -76,7 +77,7 @@ const (
 // Plan is a job that passed every check that can be made without changing the disk.
 type Plan struct {
 	// config
-	disk  Disk
+	disk  *watched
 	image Image
 	info  source.Info
 	opt   Options
@@ -198,11 +199,11 @@ func (p *Plan) Describe() string {
 // Dirty reports whether Run has begun to change the disk.
 func (p *Plan) Dirty() bool { return p.dirty }
 
-// Run does the job. On an error the disk is left without a partition table, unless
+// Run does the job; it returns when all its goroutines have ended, which a hanging disk
+// may put off for ever: Options.Cancel tells the caller. On an error the disk is left without a partition table, unless
 // Dirty says that it was not changed.
 func (p *Plan) Run(ctx context.Context) (*Receipt, error) {
-	ctx, stop := p.disk.(*watched).watch(ctx, p.opt.Stall)
-	defer stop()
+	defer p.disk.watch(p.opt.Stall, p.opt.Cancel)()
 	p.receipt.Started = time.Now()
 	steps := []struct {
 		do   func(context.Context) error
@@ -218,8 +219,8 @@ func (p *Plan) Run(ctx context.Context) (*Receipt, error) {
 		start := time.Now()
 		err := step.do(ctx)
 		*step.took = time.Since(start).Seconds()
-		if err == nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // what came of it is no news
 		}
 		if err != nil {
 			return nil, err

@@ -63,7 +63,6 @@ func (p *Plan) fillReceipt() *Receipt {
 	if r.Partitions == nil {
 		r.Partitions = []disk.Partition{}
 	}
-	r.Bottleneck = p.opt.Progress.Snapshot().Bottleneck
 	r.Finished = time.Now()
 	return r
 }

@@ -2,6 +2,7 @@ package flash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -71,7 +72,7 @@ func (p *Plan) verify(ctx context.Context) error {
 		}
 		bad = still
 	}
-	slices.SortFunc(p.receipt.Repaired, func(a, b Range) int { return int(a.Start>>20 - b.Start>>20) })
+	slices.SortFunc(p.receipt.Repaired, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
 	return nil
 }
 

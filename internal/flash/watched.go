@@ -15,20 +15,20 @@ type watched struct {
 
 func newWatched(d Disk) *watched { return &watched{Disk: d} }
 
-// watch cancels ctx with a *StallError when operations run and none ends for limit.
-func (w *watched) watch(ctx context.Context, limit time.Duration) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	if limit <= 0 {
-		return ctx, func() { cancel(nil) }
+// watch calls cancel with a *StallError when operations run and none ends for limit. The
+// function that it returns ends the watch.
+func (w *watched) watch(limit time.Duration, cancel context.CancelCauseFunc) func() {
+	if limit <= 0 || cancel == nil {
+		return func() {}
 	}
-	tick := time.NewTicker(min(limit, 4*time.Second) / 4)
-	done := make(chan struct{})
+	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
+		tick := time.NewTicker(min(limit, 4*time.Second) / 4)
 		defer tick.Stop()
 		for {
 			select {
-			case <-ctx.Done():
+			case <-stop:
 				return
 			case now := <-tick.C:
 				if w.running.Load() > 0 && now.Sub(time.Unix(0, w.moved.Load())) > limit {
@@ -37,7 +37,7 @@ func (w *watched) watch(ctx context.Context, limit time.Duration) (context.Conte
 			}
 		}
 	}()
-	return ctx, func() { cancel(nil); <-done }
+	return func() { close(stop); <-done }
 }
 
 func (w *watched) begin() {

@@ -62,6 +62,7 @@ func (p *Plan) write(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, p.image.Interrupt)
 	defer stop()
 
+	start := time.Now()
 	whole := sha256.New()
 	whole.Write(p.head)
 	g.Go(func() error {
@@ -102,6 +103,7 @@ func (p *Plan) write(ctx context.Context) error {
 	if err := p.complete(p.size); err != nil {
 		return err
 	}
+	p.receipt.Bottleneck = bottleneck(l.count(), counters{}, time.Since(start), "")
 	p.receipt.ZeroedBytes = l.zeroed.Load()
 	p.receipt.ImageSize = p.size
 	p.receipt.ImageSHA256 = hex.EncodeToString(whole.Sum(nil))
