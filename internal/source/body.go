@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,7 +122,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, context.Cause(b.ctx)
 		}
 		if permanent(err) {
-			return 0, err
+			return 0, b.final(err)
 		}
 		b.last = err
 		left := b.stall - time.Since(b.waiting)
@@ -307,6 +308,24 @@ func (b *body) skip() error {
 	return nil
 }
 
+// final makes a fault that cannot be cured an error that names the server.
+func (b *body) final(err error) error {
+	var (
+		host   *HostError
+		server *ServerError
+		ue     *url.Error
+	)
+	switch {
+	case errors.As(err, &host):
+		return host
+	case errors.As(err, &server):
+		return server
+	case errors.As(err, &ue):
+		err = ue.Err // without the URL, which is there already
+	}
+	return &ServerError{b.url, "cannot be used", err}
+}
+
 // giveUp turns the last fault into the error that ends the download.
 func (b *body) giveUp() error {
 	waited := time.Since(b.waiting).Round(100 * time.Millisecond)
@@ -322,7 +341,12 @@ func (b *body) giveUp() error {
 	case errors.Is(b.last, errQuiet), isTimeout(b.last) && !isDial(b.last):
 		return &StallError{b.url, b.offset, waited}
 	}
-	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v); check that it runs and the address is right", waited), b.last}
+	err := b.last
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v; check that it runs and that the address is right)", waited), err}
 }
 
 // statusError is an HTTP status that may go away by itself.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bufio"
+	"bytes"
 	"compress/bzip2"
 	"errors"
 	"fmt"
@@ -76,9 +77,13 @@ func noEOF(err error) error {
 
 // gzipDecoder decodes any number of gzip members (RFC 1952), each through pgzip, whose
 // read-ahead decodes beside the reader.
+//
+// BGZF (section 4.1 of the SAM specification) ends with an empty member, so that a file
+// that was cut between two members can be told from a whole one.
 type gzipDecoder struct {
 	br *bufio.Reader
 	z  *pgzip.Reader
+	n  int64 // bytes of the current member
 }
 
 func newGzip(br *bufio.Reader) (*gzipDecoder, error) {
@@ -87,12 +92,13 @@ func newGzip(br *bufio.Reader) (*gzipDecoder, error) {
 		return nil, noEOF(err)
 	}
 	z.Multistream(false)
-	return &gzipDecoder{br, z}, nil
+	return &gzipDecoder{br: br, z: z}, nil
 }
 
 func (d *gzipDecoder) Read(p []byte) (int, error) {
 	for {
 		n, err := d.z.Read(p)
+		d.n += int64(n)
 		if n > 0 || err == nil {
 			return n, nil // an error comes again
 		}
@@ -100,6 +106,9 @@ func (d *gzipDecoder) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		next, err := d.br.Peek(1)
+		if err == io.EOF && d.n > 0 && bytes.HasPrefix(d.z.Extra, []byte("BC\x02\x00")) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return 0, err // io.EOF: the end
 		}
@@ -113,6 +122,7 @@ func (d *gzipDecoder) Read(p []byte) (int, error) {
 			return 0, noEOF(err)
 		}
 		d.z.Multistream(false)
+		d.n = 0
 	}
 }
 

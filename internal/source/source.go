@@ -16,8 +16,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Config configures a Client.
@@ -48,6 +50,9 @@ func NewClient(cfg Config) *Client {
 	}}}
 }
 
+// hostChars are what host names and addresses are made of.
+const hostChars = "abcdefghijklmnopqrstuvwxyz0123456789.-_:%"
+
 // ParseURL checks an image's URL: http or https, with a host.
 func ParseURL(raw string) (*url.URL, error) {
 	if raw == "" {
@@ -66,6 +71,9 @@ func ParseURL(raw string) (*url.URL, error) {
 	}
 	if u.Hostname() == "" {
 		return nil, errors.New("image_url names no host; write it like http://10.10.200.75:38434/api/images/download/NAME")
+	}
+	if strings.ContainsFunc(u.Hostname(), func(c rune) bool { return !strings.ContainsRune(hostChars, unicode.ToLower(c)) }) {
+		return nil, fmt.Errorf("image_url names the host %q, which is neither an address nor a host name", u.Hostname())
 	}
 	return u, nil
 }
@@ -173,10 +181,11 @@ func (s *Stream) begin(first *Stream) error {
 			s.Info.Size = id.total
 		}
 	}
-	s.dec, err = newDecoder(s.Info.Format, br)
+	dec, err := newDecoder(s.Info.Format, br)
 	if err != nil {
 		return s.explain(err)
 	}
+	s.dec = dec // not before: a nil *gzipDecoder would not be a nil decoder
 	return nil
 }
 
