@@ -43,6 +43,7 @@ type body struct {
 	offset   int64     // bytes of the resource so far, base included
 	noRanges bool      // the server does not honour Range
 	sum      hash.Hash // of the bytes from base on
+	fresh    bool      // something new has come since the last fault
 	forward  int       // attempts in a row that read forward and brought nothing new
 	waiting  time.Time // since when no byte has come; zero if one has
 	last     error     // what went wrong last
@@ -111,7 +112,7 @@ func (b *body) Read(p []byte) (int, error) {
 			b.offset += int64(n)
 			b.received.Store(b.offset)
 			b.sum.Write(p[:n])
-			b.waiting, b.forward = time.Time{}, 0
+			b.waiting, b.forward, b.fresh = time.Time{}, 0, true
 			return n, nil
 		}
 		if err == io.EOF {
@@ -130,8 +131,12 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, b.giveUp()
 		}
 		b.retries.Add(1)
-		// Forty stations must not come back in step.
+		// Forty stations must not come back in step. A connection that brought something is
+		// worth another one at once.
 		wait := min(backoff/2+rand.N(backoff), left)
+		if b.fresh {
+			wait, b.fresh = rand.N(firstBackoff/8), false
+		}
 		b.logf("image server: %s: %v after %d bytes; connecting again in %v", b.url, err, b.offset, wait.Round(time.Millisecond))
 		select {
 		case <-b.ctx.Done():

@@ -10,7 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
-	"github.com/ulikunitz/xz"
+	"github.com/openseastack/netboot-imager/internal/unxz"
 )
 
 // A decoder turns a compressed stream into the image. Read returns io.EOF only if the
@@ -24,6 +24,12 @@ type decoder interface {
 // errTrailing is the fault of a stream behind whose end something else than zeros follows.
 var errTrailing = errors.New("something other than zero padding follows its end")
 
+// trailing reports whether err says that a stream is complete and junk follows.
+func trailing(err error) bool {
+	var te *unxz.TrailingError
+	return errors.Is(err, errTrailing) || errors.As(err, &te)
+}
+
 // maxWindow bounds the memory in bytes that a zstd stream can ask for: what zstd writes
 // without --ultra --long. A station may have 1 GiB in all.
 const maxWindow = 64 << 20
@@ -35,11 +41,7 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	case Gzip:
 		return newGzip(br)
 	case XZ:
-		r, err := xz.NewReader(br)
-		if err != nil {
-			return nil, err
-		}
-		return nopCloser{&xzDecoder{r}}, nil
+		return unxz.NewReader(br, unxz.Options{MaxMemory: xzMemory})
 	case Zstd:
 		return newZstd(br)
 	case Bzip2:
@@ -49,6 +51,10 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	}
 	return nil, fmt.Errorf("BUG: no decoder for %q", format)
 }
+
+// xzMemory bounds the memory in bytes for xz's dictionary and for blocks that are decoded
+// beside each other.
+const xzMemory = 96 << 20
 
 type nopCloser struct{ io.Reader }
 
@@ -127,11 +133,6 @@ func (d *gzipDecoder) Read(p []byte) (int, error) {
 }
 
 func (d *gzipDecoder) Close() error { return d.z.Close() }
-
-// xzDecoder fixes the ends of xz.Reader.
-type xzDecoder struct{ r *xz.Reader }
-
-func (d *xzDecoder) Read(p []byte) (int, error) { return d.r.Read(p) }
 
 // zstdDecoder decodes zstd frames (RFC 8878). The frames' walker sees to the ends.
 type zstdDecoder struct {

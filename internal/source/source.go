@@ -215,8 +215,8 @@ func (s *Stream) explain(err error) error {
 	}
 	format := s.Info.Format
 	switch {
-	case errors.Is(err, errTrailing):
-		return &ImageError{format, fmt.Sprintf("the image has junk behind its end: its %s data is complete, but %v; upload it again", format, err), nil}
+	case trailing(err):
+		return &ImageError{format, fmt.Sprintf("the image has junk behind its end: its %s data is complete, but something other than zero padding follows; upload it again", format), nil}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &ImageError{format, fmt.Sprintf("the image is truncated: its %s data ends early, after %d bytes of download; upload it again", format, s.Taken()), nil}
 	}
