@@ -257,6 +257,7 @@ func TestFailures(t *testing.T) {
 		}, size: 12 * mib, is: as[*TooLargeError], text: "at least"},
 		{name: "the kernel refuses the table", disk: func(d *flashtest.Disk) { d.PartsErr = syscall.EBUSY }, is: as[*DiskError], text: "busy"},
 	}
+	compressed := map[string][]byte{"raw": img, "gzip": flashtest.Compress(t, "gzip", img)}
 	for _, tt := range tests {
 		for _, format := range []string{"raw", "gzip"} {
 			t.Run(tt.name+"/"+format, func(t *testing.T) {
@@ -268,7 +269,7 @@ func TestFailures(t *testing.T) {
 				if tt.disk != nil {
 					tt.disk(d)
 				}
-				srv := flashtest.NewServer(t, flashtest.Compress(t, format, img))
+				srv := flashtest.NewServer(t, compressed[format])
 				if tt.server != nil {
 					tt.server(srv)
 				}
@@ -307,6 +308,7 @@ func flip(off int64, p []byte, at int64) {
 func TestRepair(t *testing.T) {
 	img := flashtest.Image(20*mib, 3)
 	for _, format := range []string{"raw", "gzip", "xz"} {
+		data := flashtest.Compress(t, format, img)
 		for _, wrong := range []int{1, 2, 3} {
 			t.Run(fmt.Sprintf("%s/%d", format, wrong), func(t *testing.T) {
 				d := flashtest.NewDisk(32 * mib)
@@ -320,7 +322,7 @@ func TestRepair(t *testing.T) {
 					}
 					return false
 				}
-				_, r, err := job(t, d, flashtest.NewServer(t, flashtest.Compress(t, format, img)), Options{})
+				_, r, err := job(t, d, flashtest.NewServer(t, data), Options{})
 				if err != nil {
 					t.Fatal(err)
 				}
