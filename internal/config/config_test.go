@@ -69,7 +69,7 @@ func TestParseHash(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{``, "JSON object"},
+		{``, "is not JSON"},
 		{`[]`, "JSON object"},
 		{`null`, "JSON object"},
 		{`{"allowed_ips": ["10.0.0.1"] "shared_secret": "x"}`, "line 1"},

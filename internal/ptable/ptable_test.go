@@ -1,4 +1,4 @@
-package ptable
+package ptable_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/openseastack/netboot-imager/internal/flashtest"
+	. "github.com/openseastack/netboot-imager/internal/ptable"
 )
 
 // sfdisk has the real tool write a table and returns the disk's first MiB.

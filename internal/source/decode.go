@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
@@ -120,6 +121,9 @@ func (d *gzipDecoder) Read(p []byte) (int, error) {
 		}
 		if next[0] == 0 {
 			return 0, onlyZeros(d.br)
+		}
+		if next, _ = d.br.Peek(3); !strings.HasPrefix("\x1f\x8b\x08", string(next)) {
+			return 0, errTrailing
 		}
 		if err := d.z.Reset(d.br); err != nil {
 			if errors.Is(err, pgzip.ErrHeader) {
