@@ -55,7 +55,7 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 
 // xzMemory bounds the memory in bytes for xz's dictionary and for blocks that are decoded
 // beside each other.
-const xzMemory = 96 << 20
+const xzMemory = 72 << 20
 
 type nopCloser struct{ io.Reader }
 

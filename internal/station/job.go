@@ -209,6 +209,7 @@ func (s *Server) conclude(j *job, result *flash.Receipt, err error) {
 // free gives the slot back.
 func (s *Server) free(j *job) {
 	j.cancel(nil)
+	debug.FreeOSMemory() // the next job must not find this one's buffers still there
 	s.mu.Lock()
 	s.slot, s.job = nil, nil
 	s.mu.Unlock()
