@@ -19,7 +19,10 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("corrupt deflate data at byte %d: %s", e.Offset, e.Reason)
 }
 
+// tooFar is the reason for a distance past the start, RFC 1951, 3.3.
+const tooFar = "distance reaches back before the first byte"
+
 // corrupt records what is wrong at the current position as the sticky error.
 func (d *Reader) corrupt(reason string) {
-	d.err = &CorruptError{Offset: d.in.Offset() - int64(d.nbits/8), Reason: reason}
+	d.err = &CorruptError{Offset: d.in.Offset() - int64((d.nbits+7)/8), Reason: reason}
 }

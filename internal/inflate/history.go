@@ -42,7 +42,7 @@ func (d *Reader) copyMatch(p []byte, n, dist, length int) int {
 		old := d.hist.last(back)
 		if old == nil {
 			d.matchLen = 0
-			d.corrupt("distance reaches back before the first byte")
+			d.corrupt(tooFar)
 			return n
 		}
 		n += copy(p[n:end], old)

@@ -102,9 +102,11 @@ func (d *Reader) DecodeAll(dst, src []byte) (rest []byte, err error) {
 	d.start(d.owned)
 	n := d.decode(dst)
 	if d.err == nil {
-		// dst is full. What may follow is only the end of the stream.
+		// dst is full. What may follow is only the end of the stream; a match
+		// would not find what it refers to.
 		var one [1]byte
-		if d.decode(one[:]) > 0 {
+		more := d.decode(one[:]) > 0
+		if e, ok := d.err.(*CorruptError); more || ok && e.Reason == tooFar {
 			d.err = ErrLength
 		}
 	}
