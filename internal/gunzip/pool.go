@@ -107,18 +107,19 @@ func (p *pool) run(d *inflate.Reader, j *job) (err error) {
 			err = &PanicError{Offset: j.at.start, Value: v, Stack: debug.Stack()}
 		}
 	}()
-	rest, err := p.decode(d, j.dst, j.src)
 	trailer := j.src[len(j.src)-trailerSize:]
 	end := j.at.data + int64(len(j.src)-trailerSize)
-	var corrupt *inflate.CorruptError
+	rest, err := p.decode(d, j.dst, j.src)
 	switch {
-	case errors.As(err, &corrupt):
-		return &inflate.CorruptError{Offset: j.at.data + corrupt.Offset, Reason: corrupt.Reason}
 	case err == io.ErrUnexpectedEOF:
 		return &CorruptError{Offset: j.at.start, Reason: wrongSize}
 	case err == inflate.ErrLength:
 		return &CorruptError{Offset: end + 4, Reason: "wrong length of the data"}
 	case err != nil:
+		var corrupt *inflate.CorruptError
+		if errors.As(err, &corrupt) {
+			return &inflate.CorruptError{Offset: j.at.data + corrupt.Offset, Reason: corrupt.Reason}
+		}
 		return err
 	case len(rest) != trailerSize:
 		return &CorruptError{Offset: j.at.start, Reason: wrongSize}
