@@ -93,7 +93,9 @@ func compare(t *testing.T, file []byte, inStep uint32, size int) {
 			if !lenient(file) {
 				t.Fatalf("%+v: no error, compress/gzip has %v", opt, wantErr)
 			}
-		case wantErr == nil && !stricter(err):
+		case wantErr == nil && !stricter(err) && !stricter(first):
+			// With a size in the header that is too large, a file looks cut off to
+			// who believes it.
 			t.Fatalf("%+v: error %v, compress/gzip has none", opt, err)
 		}
 	}

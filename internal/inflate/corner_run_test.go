@@ -13,11 +13,14 @@ func TestCorners(t *testing.T) {
 	c := newComparer()
 	for _, s := range streams() {
 		t.Run(s.name, func(t *testing.T) {
-			_, err := io.ReadAll(flate.NewReader(bytes.NewReader(s.data)))
+			out, err := io.ReadAll(flate.NewReader(bytes.NewReader(s.data)))
 			if (err == nil) != s.ok {
 				t.Fatalf("the case is wrong: compress/flate says %v", err)
 			}
-			for _, size := range []int{1, 2, 7, 8, 64, 276, 277, 278, 300, 1000, 32767, 32768, 65536, 1 << 20} {
+			for _, size := range []int{1, 8, 276, 277, 278, 1000, 32768, 1 << 20} {
+				if size == 1 && len(out) > 5000 {
+					continue // slow, and TestReadSizes has it
+				}
 				for _, in := range []uint32{0, 1} {
 					c.compare(t, s.data, in, 0, size)
 				}
@@ -38,7 +41,7 @@ func TestTruncated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		step := max(1, len(s.data)/1500)
+		step := max(1, len(s.data)/200)
 		for n := 0; n < len(s.data); n += step {
 			d.Reset(bytes.NewReader(s.data[:n]))
 			m, err := io.ReadFull(d, buf[:len(whole)+1])
@@ -53,7 +56,7 @@ func TestTruncated(t *testing.T) {
 }
 
 func TestReadSizes(t *testing.T) {
-	data := append(text(30000), text(3000)...)
+	data := append(text(12000), text(1000)...)
 	for _, level := range []int{-2, 0, 1, 6, 9} {
 		s := deflate(data, level)
 		d := NewReader(bytes.NewReader(nil))
@@ -71,18 +74,18 @@ func TestReadSizes(t *testing.T) {
 // the end of the buffer and across it.
 func TestMatchAlignment(t *testing.T) {
 	dists := []int{}
-	for i := 1; i <= 40; i++ {
+	for i := 1; i <= 18; i++ {
 		dists = append(dists, i)
 	}
-	for i := 64; i < 32768; i *= 2 {
+	for i := 64; i < 32768; i *= 4 {
 		dists = append(dists, i-1, i, i+1)
 	}
 	dists = append(dists, 257, 258, 259, 32767, 32768)
 	before := text(32768)
 	d := NewReader(bytes.NewReader(nil))
 	for _, dist := range dists {
-		for align := range 17 {
-			for _, length := range []int{3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 257, 258} {
+		for align := range 9 {
+			for _, length := range []int{3, 7, 8, 9, 16, 17, 33, 257, 258} {
 				w := new(bitWriter).stored(0, before).fixed(1).literals(before[:align]...).match(length, dist)
 				s := w.literals('!').end().b
 				want := append(append([]byte{}, before...), before[:align]...)
@@ -90,7 +93,7 @@ func TestMatchAlignment(t *testing.T) {
 					want = append(want, want[len(want)-dist])
 				}
 				want = append(want, '!')
-				for _, size := range []int{len(want), len(want) + 1000, 32768 + align + length/2, 32768 + align, 33000} {
+				for _, size := range []int{len(want), len(want) + 1000, 32768 + align + length/2, 32768 + align} {
 					d.Reset(bytes.NewReader(s))
 					got, err := readSizes(d, size, 0, len(want))
 					if err != io.EOF || !bytes.Equal(got, want) {
