@@ -27,13 +27,13 @@ func open(t *testing.T, ctx context.Context, srv *flashtest.Server) *source.Stre
 	t.Helper()
 	c := source.NewClient(source.Config{
 		Hosts: source.Hosts{Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Stall: time.Second, ReadAhead: mib, Logf: t.Logf,
+		Stall: time.Second, ReadAhead: mib,
 	})
 	u, err := source.ParseURL(srv.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Open(ctx, u)
+	s, err := c.Open(ctx, u, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
 	}

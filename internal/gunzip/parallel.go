@@ -61,7 +61,7 @@ func (z *Reader) runBatch(p, spill []byte) (n int) {
 		data := z.member.size - int(z.member.data-z.member.start)
 		j.src = append(j.src[:0], z.in.Buffered()[:data]...)
 		z.in.Discard(data)
-		z.place = betweenMembers
+		z.place, z.length = betweenMembers, uint32(length)
 		if length > len(p)-n {
 			spilled = length
 			j.dst = spill[:length]

@@ -23,6 +23,10 @@ type Options struct {
 	// DefaultMaxMemory. With less than about 2 MiB nothing is done in parallel,
 	// and about 300 KiB are needed for that.
 	MaxMemory int64
+	// EndMarker makes a BGZF file without the empty member that ends it (SAM
+	// specification, 4.1.2) truncated: otherwise a file that was cut between two
+	// members cannot be told from a whole one. compress/gzip does not look at it.
+	EndMarker bool
 }
 
 // Where a Reader is in the file.
@@ -120,6 +124,9 @@ func (z *Reader) fill(p []byte) (n int) {
 // nextMember reads the header of the next member, if there is one.
 func (z *Reader) nextMember() {
 	if z.err = another(z.in); z.err != nil {
+		if z.err == io.EOF && z.options.EndMarker && z.member.size > 0 && z.length > 0 {
+			z.err = io.ErrUnexpectedEOF
+		}
 		return
 	}
 	if z.member, z.err = readHeader(z.in); z.err != nil {

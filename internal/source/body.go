@@ -32,7 +32,7 @@ type body struct {
 	url   string // for messages: without a password
 	req   *http.Request
 	stall time.Duration
-	logf  func(format string, args ...any)
+	note  func(sentence string)
 
 	// state
 	cur      io.ReadCloser // nil while not connected
@@ -137,7 +137,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if b.fresh {
 			wait, b.fresh = rand.N(firstBackoff/8), false
 		}
-		b.logf("image server: %s: %v after %d bytes; connecting again in %v", b.url, err, b.offset, wait.Round(time.Millisecond))
+		b.note(fmt.Sprintf("image server: %v after %d bytes; connecting again in %v", bare(err), b.offset, wait.Round(time.Millisecond)))
 		select {
 		case <-b.ctx.Done():
 			return 0, context.Cause(b.ctx)
@@ -318,17 +318,23 @@ func (b *body) final(err error) error {
 	var (
 		host   *HostError
 		server *ServerError
-		ue     *url.Error
 	)
 	switch {
 	case errors.As(err, &host):
 		return host
 	case errors.As(err, &server):
 		return server
-	case errors.As(err, &ue):
-		err = ue.Err // without the URL, which is there already
 	}
-	return &ServerError{b.url, "cannot be used", err}
+	return &ServerError{b.url, "cannot be used", bare(err)}
+}
+
+// bare takes the URL off an error: it stands in the message already.
+func bare(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
 }
 
 // giveUp turns the last fault into the error that ends the download.
@@ -346,12 +352,7 @@ func (b *body) giveUp() error {
 	case errors.Is(b.last, errQuiet), isTimeout(b.last) && !isDial(b.last):
 		return &StallError{b.url, b.offset, waited}
 	}
-	err := b.last
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = ue.Err
-	}
-	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v; check that it runs and that the address is right)", waited), err}
+	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v; check that it runs and that the address is right)", waited), bare(b.last)}
 }
 
 // statusError is an HTTP status that may go away by itself.

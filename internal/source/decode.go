@@ -2,15 +2,14 @@ package source
 
 import (
 	"bufio"
-	"bytes"
 	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
+	"github.com/openseastack/netboot-imager/internal/gunzip"
 	"github.com/openseastack/netboot-imager/internal/unxz"
 )
 
@@ -25,10 +24,16 @@ type decoder interface {
 // errTrailing is the fault of a stream behind whose end something else than zeros follows.
 var errTrailing = errors.New("something other than zero padding follows its end")
 
+// gunzipBy switches gzip back to github.com/klauspost/pgzip if it says "pgzip".
+var gunzipBy = os.Getenv("NETBOOT_IMAGER_GUNZIP")
+
 // trailing reports whether err says that a stream is complete and junk follows.
 func trailing(err error) bool {
-	var te *unxz.TrailingError
-	return errors.Is(err, errTrailing) || errors.As(err, &te)
+	var (
+		gz *gunzip.TrailingError
+		xz *unxz.TrailingError
+	)
+	return errors.Is(err, errTrailing) || errors.As(err, &gz) || errors.As(err, &xz)
 }
 
 // maxWindow bounds the memory in bytes that a zstd stream can ask for: what zstd writes
@@ -40,7 +45,10 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	br := bufio.NewReaderSize(src, sniffSize)
 	switch format {
 	case Gzip:
-		return newGzip(br)
+		if gunzipBy == "pgzip" {
+			return newPgzip(br)
+		}
+		return gunzip.NewReader(src, gunzip.Options{EndMarker: true})
 	case XZ:
 		return unxz.NewReader(br, unxz.Options{MaxMemory: xzMemory})
 	case Zstd:
@@ -81,62 +89,6 @@ func noEOF(err error) error {
 	}
 	return err
 }
-
-// gzipDecoder decodes any number of gzip members (RFC 1952), each through pgzip, whose
-// read-ahead decodes beside the reader.
-//
-// BGZF (section 4.1 of the SAM specification) ends with an empty member, so that a file
-// that was cut between two members can be told from a whole one.
-type gzipDecoder struct {
-	br *bufio.Reader
-	z  *pgzip.Reader
-	n  int64 // bytes of the current member
-}
-
-func newGzip(br *bufio.Reader) (*gzipDecoder, error) {
-	z, err := pgzip.NewReaderN(br, 1<<20, 4)
-	if err != nil {
-		return nil, noEOF(err)
-	}
-	z.Multistream(false)
-	return &gzipDecoder{br: br, z: z}, nil
-}
-
-func (d *gzipDecoder) Read(p []byte) (int, error) {
-	for {
-		n, err := d.z.Read(p)
-		d.n += int64(n)
-		if n > 0 || err == nil {
-			return n, nil // an error comes again
-		}
-		if err != io.EOF {
-			return 0, err
-		}
-		next, err := d.br.Peek(1)
-		if err == io.EOF && d.n > 0 && bytes.HasPrefix(d.z.Extra, []byte("BC\x02\x00")) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return 0, err // io.EOF: the end
-		}
-		if next[0] == 0 {
-			return 0, onlyZeros(d.br)
-		}
-		if next, _ = d.br.Peek(3); !strings.HasPrefix("\x1f\x8b\x08", string(next)) {
-			return 0, errTrailing
-		}
-		if err := d.z.Reset(d.br); err != nil {
-			if errors.Is(err, pgzip.ErrHeader) {
-				return 0, errTrailing
-			}
-			return 0, noEOF(err)
-		}
-		d.z.Multistream(false)
-		d.n = 0
-	}
-}
-
-func (d *gzipDecoder) Close() error { return d.z.Close() }
 
 // zstdDecoder decodes zstd frames (RFC 8878). The frames' walker sees to the ends.
 type zstdDecoder struct {

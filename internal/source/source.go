@@ -28,7 +28,6 @@ type Config struct {
 	Stall     time.Duration // no new byte for this long ends a download
 	ReadAhead int           // size in bytes of the ring; at least 64 KiB
 	UserAgent string
-	Logf      func(format string, args ...any)
 }
 
 // Client opens images.
@@ -114,10 +113,11 @@ type Stream struct {
 	err    error // sticky
 }
 
-// Open connects to u and reads as much as is needed to tell the format. Errors are
-// *HostError, *ServerError, *StallError, *ImageError, or the context's cause.
-func (c *Client) Open(ctx context.Context, u *url.URL) (*Stream, error) {
-	return c.open(ctx, u, nil, 0)
+// Open connects to u and reads as much as is needed to tell the format. Each fault that
+// is about to be cured by another connection is told to note, from another goroutine.
+// Errors are *HostError, *ServerError, *StallError, *ImageError, or the context's cause.
+func (c *Client) Open(ctx context.Context, u *url.URL, note func(sentence string)) (*Stream, error) {
+	return c.open(ctx, u, note, nil, 0)
 }
 
 // Again opens the image once more, at off bytes into it. It is an error if it is not the
@@ -127,7 +127,7 @@ func (s *Stream) Again(ctx context.Context, off int64) (io.ReadCloser, error) {
 	if s.Info.Format != Raw {
 		start = 0
 	}
-	again, err := s.client.open(ctx, s.url, s, start)
+	again, err := s.client.open(ctx, s.url, s.body.note, s, start)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (s *Stream) Again(ctx context.Context, off int64) (io.ReadCloser, error) {
 	return again, nil
 }
 
-func (c *Client) open(ctx context.Context, u *url.URL, first *Stream, start int64) (*Stream, error) {
+func (c *Client) open(ctx context.Context, u *url.URL, note func(string), first *Stream, start int64) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -147,7 +147,7 @@ func (c *Client) open(ctx context.Context, u *url.URL, first *Stream, start int6
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	b := &body{
-		ctx: ctx, http: c.http, url: u.Redacted(), req: req, stall: c.cfg.Stall, logf: c.cfg.Logf,
+		ctx: ctx, http: c.http, url: u.Redacted(), req: req, stall: c.cfg.Stall, note: note,
 		base: start, offset: start, sum: sha256.New(), ident: identity{total: -1},
 	}
 	if first != nil {

@@ -18,12 +18,11 @@ import (
 )
 
 // newClient returns a client that may connect to loopback.
-func newClient(t *testing.T, stall time.Duration) *Client {
+func newClient(_ *testing.T, stall time.Duration) *Client {
 	return NewClient(Config{
 		Hosts:     Hosts{Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 		Stall:     stall,
 		ReadAhead: 1 << 20,
-		Logf:      t.Logf,
 	})
 }
 
@@ -34,7 +33,7 @@ func get(t *testing.T, c *Client, url string) ([]byte, *Stream, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Open(t.Context(), u)
+	s, err := c.Open(t.Context(), u, func(string) {})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -381,7 +380,7 @@ func TestHosts(t *testing.T) {
 		{Hosts{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "localhost", false},
 	}
 	for _, tt := range tests {
-		c := NewClient(Config{Hosts: tt.hosts, Stall: time.Second, Logf: t.Logf})
+		c := NewClient(Config{Hosts: tt.hosts, Stall: time.Second})
 		_, _, err := get(t, c, fmt.Sprintf("http://%s:%s/x", tt.host, port))
 		if tt.ok && err != nil || !tt.ok && !as[*HostError](err) {
 			t.Errorf("%+v: %s: error %v, want success %v", tt.hosts, tt.host, err, tt.ok)
@@ -416,7 +415,7 @@ func TestAgain(t *testing.T) {
 	for _, name := range []string{"raw", "gzip", "zstd"} {
 		srv := flashtest.NewServer(t, flashtest.Compress(t, name, img))
 		u, _ := ParseURL(srv.URL())
-		s, err := newClient(t, time.Second).Open(t.Context(), u)
+		s, err := newClient(t, time.Second).Open(t.Context(), u, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -450,7 +449,7 @@ func TestCancel(t *testing.T) {
 	srv.Stall = 1 << 20
 	ctx, cancel := context.WithCancelCause(t.Context())
 	u, _ := ParseURL(srv.URL())
-	s, err := newClient(t, time.Minute).Open(ctx, u)
+	s, err := newClient(t, time.Minute).Open(ctx, u, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

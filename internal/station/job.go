@@ -149,14 +149,18 @@ func (s *Server) run(ctx context.Context, j *job) {
 
 // write downloads, checks and writes. dirty is set when the disk is about to change.
 func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt, error) {
-	img, err := j.active.source.Open(ctx, j.req.url)
+	logf := func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) }
+	img, err := j.active.source.Open(ctx, j.req.url, func(sentence string) {
+		logf("%s", sentence)
+		j.progress.Note(sentence)
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer img.Close()
 	plan, err := flash.Prepare(ctx, j.disk, img, img.Info, flash.Options{
 		SHA256: j.req.SHA256, NoVerify: !*j.req.Verify, Force: j.req.Force,
-		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) },
+		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: logf,
 	})
 	if err != nil {
 		return nil, err

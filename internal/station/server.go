@@ -87,7 +87,7 @@ func (s *Server) Configure(cfg *config.Config) {
 		guard: guard.New(cfg.AllowedIPs, cfg.SharedSecret, time.Now),
 		source: source.NewClient(source.Config{
 			Hosts: hosts, Stall: cfg.StallTimeout, ReadAhead: s.opt.ReadAhead,
-			UserAgent: "netboot-imager/" + s.opt.Version, Logf: s.opt.Logf,
+			UserAgent: "netboot-imager/" + s.opt.Version,
 		}),
 	})
 }
