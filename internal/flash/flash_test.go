@@ -27,7 +27,7 @@ func open(t *testing.T, ctx context.Context, srv *flashtest.Server) *source.Stre
 	t.Helper()
 	c := source.NewClient(source.Config{
 		Hosts: source.Hosts{Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
-		Stall: time.Second, ReadAhead: mib,
+		Stall: 3 * time.Second, ReadAhead: mib,
 	})
 	u, err := source.ParseURL(srv.URL())
 	if err != nil {

@@ -107,7 +107,7 @@ func TestEnds(t *testing.T) {
 				t.Run(name+"/"+framing+"/"+tt.what, func(t *testing.T) {
 					srv := flashtest.NewServer(t, tt.data)
 					srv.Chunked, srv.Close = framing == "chunked", framing == "close"
-					got, _, err := get(t, newClient(t, time.Second), srv.URL())
+					got, _, err := get(t, newClient(t, 10*time.Second), srv.URL())
 					if tt.want != nil {
 						if err != nil || !bytes.Equal(got, tt.want) {
 							t.Errorf("got %d bytes, %v, want %d", len(got), err, len(tt.want))
@@ -327,7 +327,7 @@ func TestFaults(t *testing.T) {
 				url = srv.URL()
 			}
 			begin := time.Now()
-			got, _, err := get(t, newClient(t, time.Second), url)
+			got, _, err := get(t, newClient(t, 2*time.Second), url)
 			if !tt.is(err) || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("got %d bytes, error %T %v, want one about %q", len(got), err, err, tt.text)
 			}
@@ -352,7 +352,7 @@ func TestRedirect(t *testing.T) {
 	srv := flashtest.NewServer(t, img)
 	from := flashtest.NewServer(t, nil)
 	from.Handler = http.RedirectHandler(srv.URL(), http.StatusMovedPermanently).ServeHTTP
-	got, _, err := get(t, newClient(t, time.Second), from.URL())
+	got, _, err := get(t, newClient(t, 10*time.Second), from.URL())
 	if err != nil || !bytes.Equal(got, img) {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
@@ -380,7 +380,7 @@ func TestHosts(t *testing.T) {
 		{Hosts{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, "localhost", false},
 	}
 	for _, tt := range tests {
-		c := NewClient(Config{Hosts: tt.hosts, Stall: time.Second})
+		c := NewClient(Config{Hosts: tt.hosts, Stall: 10 * time.Second})
 		_, _, err := get(t, c, fmt.Sprintf("http://%s:%s/x", tt.host, port))
 		if tt.ok && err != nil || !tt.ok && !as[*HostError](err) {
 			t.Errorf("%+v: %s: error %v, want success %v", tt.hosts, tt.host, err, tt.ok)
@@ -400,7 +400,7 @@ func TestNoContentEncoding(t *testing.T) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(gz)
 	}
-	got, s, err := get(t, newClient(t, time.Second), srv.URL())
+	got, s, err := get(t, newClient(t, 10*time.Second), srv.URL())
 	if err != nil || !bytes.Equal(got, img) || s.Info.Format != Gzip {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
@@ -415,7 +415,7 @@ func TestAgain(t *testing.T) {
 	for _, name := range []string{"raw", "gzip", "zstd"} {
 		srv := flashtest.NewServer(t, flashtest.Compress(t, name, img))
 		u, _ := ParseURL(srv.URL())
-		s, err := newClient(t, time.Second).Open(t.Context(), u, func(string) {})
+		s, err := newClient(t, 10*time.Second).Open(t.Context(), u, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
