@@ -38,64 +38,24 @@ loop:
 		posState := uint(pos-start) & posMask
 		prob := &d.isMatch[uint8(state<<4|posState)]
 		p := uint64(*prob)
-		if r < rangeTop {
-			r <<= 8
-			c = c<<8 | uint64(in[uint16(ip)])
-			ip++
-		}
+		ip, r, c = norm(in, ip, r, c)
 		bound := (r >> probBits) * p
 		if c < bound {
 			r = bound
-			*prob = uint16(p + (probMax-p)>>probShift)
+			*prob = probUp(p)
 			off := 3 * ((uint(pos-start)<<8 + prev) & d.literalMask << d.lc)
 			lit := (*[1024]uint16)(d.literal[off:])
-			sym := uint64(1)
+			var sym uint64
 			if state < literalStates {
-				for sym < 0x100 {
-					if r < rangeTop {
-						r <<= 8
-						c = c<<8 | uint64(in[uint16(ip)])
-						ip++
-					}
-					i := sym & 0xff
-					var p, m uint64
-					r, c, p, m = step(r, c, uint64(lit[i]))
-					lit[i] = uint16(p)
-					sym = sym<<1 + 1 + m
-				}
-				if state < 4 {
-					state = 0
-				} else {
-					state -= 3
-				}
+				ip, r, c, sym = tree8(in, ip, r, c, (*[256]uint16)(lit[:]))
 			} else {
 				src := pos - int(rep0) - 1
 				if src < 0 {
 					src += size
 				}
-				match := uint64(buf[src])
-				half := uint64(0x100)
-				for sym < 0x100 {
-					if r < rangeTop {
-						r <<= 8
-						c = c<<8 | uint64(in[uint16(ip)])
-						ip++
-					}
-					match <<= 1
-					bit := match & half
-					i := (half + bit + sym) & 0x3ff
-					var p, m uint64
-					r, c, p, m = step(r, c, uint64(lit[i]))
-					lit[i] = uint16(p)
-					sym = sym<<1 + 1 + m
-					half &= bit ^ m
-				}
-				if state < 10 {
-					state -= 3
-				} else {
-					state -= 6
-				}
+				ip, r, c, sym = matchedLiteral(in, ip, r, c, lit, uint64(buf[src]))
 			}
+			state = uint(afterLiteral[state&15])
 			prev = uint(sym & 0xff)
 			buf[pos] = byte(sym)
 			pos++
@@ -103,21 +63,17 @@ loop:
 		}
 		r -= bound
 		c -= bound
-		*prob = uint16(p - p>>probShift)
+		*prob = probDown(p)
 
 		var model *lenModel
 		prob = &d.isRep[state&15]
 		p = uint64(*prob)
-		if r < rangeTop {
-			r <<= 8
-			c = c<<8 | uint64(in[uint16(ip)])
-			ip++
-		}
+		ip, r, c = norm(in, ip, r, c)
 		bound = (r >> probBits) * p
 		simple := c < bound
 		if simple {
 			r = bound
-			*prob = uint16(p + (probMax-p)>>probShift)
+			*prob = probUp(p)
 			d.rep[3] = d.rep[2]
 			d.rep[2] = d.rep[1]
 			d.rep[1] = rep0
@@ -130,33 +86,25 @@ loop:
 		} else {
 			r -= bound
 			c -= bound
-			*prob = uint16(p - p>>probShift)
+			*prob = probDown(p)
 			if pos == start {
 				ok = false // nothing to repeat
 				break loop
 			}
 			prob = &d.isRepG0[state&15]
 			p = uint64(*prob)
-			if r < rangeTop {
-				r <<= 8
-				c = c<<8 | uint64(in[uint16(ip)])
-				ip++
-			}
+			ip, r, c = norm(in, ip, r, c)
 			bound = (r >> probBits) * p
 			if c < bound {
 				r = bound
-				*prob = uint16(p + (probMax-p)>>probShift)
+				*prob = probUp(p)
 				prob = &d.isRep0Long[uint8(state<<4|posState)]
 				p = uint64(*prob)
-				if r < rangeTop {
-					r <<= 8
-					c = c<<8 | uint64(in[uint16(ip)])
-					ip++
-				}
+				ip, r, c = norm(in, ip, r, c)
 				bound = (r >> probBits) * p
 				if c < bound { // a short rep: one byte
 					r = bound
-					*prob = uint16(p + (probMax-p)>>probShift)
+					*prob = probUp(p)
 					if state < literalStates {
 						state = 9
 					} else {
@@ -174,43 +122,35 @@ loop:
 				}
 				r -= bound
 				c -= bound
-				*prob = uint16(p - p>>probShift)
+				*prob = probDown(p)
 			} else {
 				r -= bound
 				c -= bound
-				*prob = uint16(p - p>>probShift)
+				*prob = probDown(p)
 				prob = &d.isRepG1[state&15]
 				p = uint64(*prob)
-				if r < rangeTop {
-					r <<= 8
-					c = c<<8 | uint64(in[uint16(ip)])
-					ip++
-				}
+				ip, r, c = norm(in, ip, r, c)
 				bound = (r >> probBits) * p
 				if c < bound {
 					r = bound
-					*prob = uint16(p + (probMax-p)>>probShift)
+					*prob = probUp(p)
 					rep0, d.rep[1] = d.rep[1], rep0
 				} else {
 					r -= bound
 					c -= bound
-					*prob = uint16(p - p>>probShift)
+					*prob = probDown(p)
 					prob = &d.isRepG2[state&15]
 					p = uint64(*prob)
-					if r < rangeTop {
-						r <<= 8
-						c = c<<8 | uint64(in[uint16(ip)])
-						ip++
-					}
+					ip, r, c = norm(in, ip, r, c)
 					bound = (r >> probBits) * p
 					if c < bound {
 						r = bound
-						*prob = uint16(p + (probMax-p)>>probShift)
+						*prob = probUp(p)
 						rep0, d.rep[1], d.rep[2] = d.rep[2], rep0, d.rep[1]
 					} else {
 						r -= bound
 						c -= bound
-						*prob = uint16(p - p>>probShift)
+						*prob = probDown(p)
 						rep0, d.rep[1], d.rep[2], d.rep[3] = d.rep[3], rep0, d.rep[1], d.rep[2]
 					}
 				}
@@ -226,145 +166,48 @@ loop:
 		// length
 		var n int
 		p = uint64(model.choice)
-		if r < rangeTop {
-			r <<= 8
-			c = c<<8 | uint64(in[uint16(ip)])
-			ip++
-		}
+		ip, r, c = norm(in, ip, r, c)
 		bound = (r >> probBits) * p
 		if c < bound {
 			r = bound
-			model.choice = uint16(p + (probMax-p)>>probShift)
-			tree := (*[8]uint16)(model.low[posState*8&127:])
-			sym := uint64(1)
-			for sym < 8 {
-				if r < rangeTop {
-					r <<= 8
-					c = c<<8 | uint64(in[uint16(ip)])
-					ip++
-				}
-				var p, m uint64
-				r, c, p, m = step(r, c, uint64(tree[sym&7]))
-				tree[sym&7] = uint16(p)
-				sym = sym<<1 + 1 + m
-			}
+			model.choice = probUp(p)
+			var sym uint64
+			ip, r, c, sym = tree3(in, ip, r, c, (*[8]uint16)(model.low[posState*8&127:]))
 			n = int(sym) - 8 + matchMin
 		} else {
 			r -= bound
 			c -= bound
-			model.choice = uint16(p - p>>probShift)
+			model.choice = probDown(p)
 			p = uint64(model.choice2)
-			if r < rangeTop {
-				r <<= 8
-				c = c<<8 | uint64(in[uint16(ip)])
-				ip++
-			}
+			ip, r, c = norm(in, ip, r, c)
 			bound = (r >> probBits) * p
 			if c < bound {
 				r = bound
-				model.choice2 = uint16(p + (probMax-p)>>probShift)
-				tree := (*[8]uint16)(model.mid[posState*8&127:])
-				sym := uint64(1)
-				for sym < 8 {
-					if r < rangeTop {
-						r <<= 8
-						c = c<<8 | uint64(in[uint16(ip)])
-						ip++
-					}
-					var p, m uint64
-					r, c, p, m = step(r, c, uint64(tree[sym&7]))
-					tree[sym&7] = uint16(p)
-					sym = sym<<1 + 1 + m
-				}
+				model.choice2 = probUp(p)
+				var sym uint64
+				ip, r, c, sym = tree3(in, ip, r, c, (*[8]uint16)(model.mid[posState*8&127:]))
 				n = int(sym) - 8 + matchMin + 8
 			} else {
 				r -= bound
 				c -= bound
-				model.choice2 = uint16(p - p>>probShift)
-				sym := uint64(1)
-				for sym < 256 {
-					if r < rangeTop {
-						r <<= 8
-						c = c<<8 | uint64(in[uint16(ip)])
-						ip++
-					}
-					var p, m uint64
-					r, c, p, m = step(r, c, uint64(model.high[sym&255]))
-					model.high[sym&255] = uint16(p)
-					sym = sym<<1 + 1 + m
-				}
+				model.choice2 = probDown(p)
+				var sym uint64
+				ip, r, c, sym = tree8(in, ip, r, c, &model.high)
 				n = int(sym) - 256 + matchMin + 16
 			}
 		}
 
 		if simple {
 			// distance
-			tree := (*[64]uint16)(d.slot[min(n-matchMin, 3)&3*64:])
-			sym := uint64(1)
-			for sym < 64 {
-				if r < rangeTop {
-					r <<= 8
-					c = c<<8 | uint64(in[uint16(ip)])
-					ip++
-				}
-				var p, m uint64
-				r, c, p, m = step(r, c, uint64(tree[sym&63]))
-				tree[sym&63] = uint16(p)
-				sym = sym<<1 + 1 + m
-			}
+			var sym uint64
+			ip, r, c, sym = tree6(in, ip, r, c, (*[64]uint16)(d.slot[min(n-matchMin, 3)&3*64:]))
 			slot := uint(sym - 64)
 			rep0 = slot
-			if slot >= slotModelMin {
-				bits := slot>>1 - 1
-				rep0 = 2 | slot&1
-				if slot < slotModelMax {
-					rep0 <<= bits
-					// The reverse tree of slot s has its root at 2<<bits|... - s,
-					// where all of them fit without a gap.
-					base := rep0 - slot
-					sym := uint(1)
-					for k := uint(0); k < bits; k++ {
-						if r < rangeTop {
-							r <<= 8
-							c = c<<8 | uint64(in[uint16(ip)])
-							ip++
-						}
-						i := (base + sym) & 127
-						var p, m uint64
-						r, c, p, m = step(r, c, uint64(d.special[i]))
-						d.special[i] = uint16(p)
-						sym = sym<<1 + 1 + uint(m)
-						rep0 += (1 + uint(m)) << (k & 31)
-					}
-				} else {
-					for k := bits - alignBits; k > 0; k-- {
-						if r < rangeTop {
-							r <<= 8
-							c = c<<8 | uint64(in[uint16(ip)])
-							ip++
-						}
-						r >>= 1
-						c -= r
-						m := uint64(int64(c) >> 63)
-						c += r & m
-						rep0 = rep0<<1 + 1 + uint(m)
-					}
-					rep0 <<= alignBits
-					sym := uint(1)
-					for k := uint(0); k < alignBits; k++ {
-						if r < rangeTop {
-							r <<= 8
-							c = c<<8 | uint64(in[uint16(ip)])
-							ip++
-						}
-						i := sym & 15
-						var p, m uint64
-						r, c, p, m = step(r, c, uint64(d.align[i]))
-						d.align[i] = uint16(p)
-						sym = sym<<1 + 1 + uint(m)
-						rep0 += (1 + uint(m)) << (k & 31)
-					}
-				}
+			switch {
+			case slot >= slotModelMax:
+				ip, r, c, rep0 = far(in, ip, r, c, &d.align, slot)
+			case slot >= slotModelMin:
+				ip, r, c, rep0 = near(in, ip, r, c, &d.special, slot)
 			}
 			// The end marker, distance 1<<32, is not allowed in LZMA2 and is out
 			// of range here as well.
@@ -377,7 +220,11 @@ loop:
 			d.pending = n - (limit - pos)
 			n = limit - pos
 		}
-		copyMatch(buf, size, pos, rep0, n)
+		if src := pos - int(rep0) - 1; n <= 16 && rep0 >= 15 && src >= 0 {
+			*(*[16]byte)(buf[pos:]) = *(*[16]byte)(buf[src:])
+		} else {
+			copyMatch(buf, size, pos, rep0, n)
+		}
 		pos += n
 		prev = uint(buf[pos-1])
 	}
@@ -387,19 +234,5 @@ loop:
 	return ok
 }
 
-// copyMatch repeats n bytes from dist+1 bytes before pos. It may write up to
-// slack bytes more.
-func copyMatch(buf []byte, size, pos int, dist uint, n int) {
-	src := pos - int(dist) - 1
-	if src < 0 {
-		src += size
-	}
-	for range n {
-		buf[pos] = buf[src]
-		pos++
-		src++
-		if src == size {
-			src = 0
-		}
-	}
-}
+// afterLiteral is the state that follows a state and a literal.
+var afterLiteral = [16]uint8{0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5}

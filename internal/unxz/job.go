@@ -19,8 +19,7 @@ type job struct {
 	segs [][]byte // those waiting, of segment memory
 	head int      // the first of them
 	used int      // bytes of it that are taken
-	fed  bool     // no more will come
-	lost error    // why not, if that is not the end of the block
+	fed  bool     // all are there
 
 	// output
 	ring    ring  // pos is the decoder's
@@ -95,10 +94,10 @@ func (j *job) feed(seg []byte) error {
 	return nil
 }
 
-// endFeed says that no more segments come, because of err if that is not nil.
-func (j *job) endFeed(err error) {
+// endFeed says that the decoder has been handed all there is.
+func (j *job) endFeed() {
 	j.z.mu.Lock()
-	j.fed, j.lost = true, err
+	j.fed = true
 	j.z.cond.Broadcast()
 	j.z.mu.Unlock()
 }
@@ -112,10 +111,10 @@ func (j *job) Read(p []byte) (int, error) {
 		switch {
 		case z.closed:
 			return 0, ErrClosed
-		case j.lost != nil:
-			return 0, j.lost
 		case j.fed:
 			return 0, &CorruptError{Offset: j.off, What: "a block takes more bytes than its header says"}
+		case z.parsed:
+			return 0, z.end // why it did not come so far
 		}
 		z.cond.Wait()
 	}

@@ -22,27 +22,36 @@ func (m *memory) promise(n int64) bool {
 	return true
 }
 
-// buffer returns n bytes of what was promised.
-func (m *memory) buffer(n int) []byte {
+// bufferSize is how much memory a buffer of n bytes takes: whole segments, so
+// that it can serve for blocks of nearly the same size.
+func bufferSize(n int64) int64 {
+	return (n + segmentSize - 1) / segmentSize * segmentSize
+}
+
+// buffer returns n bytes of what was promised. A free buffer may be longer than
+// need be, if it fits: extra is by how much, and is promised as well.
+func (m *memory) buffer(n int) (b []byte, extra int64) {
+	size := bufferSize(int64(n))
 	best := -1
 	for i, b := range m.buffers {
-		if cap(b) >= n && (best < 0 || cap(b) < cap(m.buffers[best])) {
+		if int64(cap(b)) >= size && (best < 0 || cap(b) < cap(m.buffers[best])) {
 			best = i
 		}
 	}
 	if best >= 0 {
 		b := m.buffers[best]
-		last := len(m.buffers) - 1
-		m.buffers[best] = m.buffers[last]
-		m.buffers[last] = nil
-		m.buffers = m.buffers[:last]
-		return b[:n]
+		if extra := int64(cap(b)) - size; extra == 0 || m.used+extra <= m.limit {
+			last := len(m.buffers) - 1
+			m.buffers[best] = m.buffers[last]
+			m.buffers[last] = nil
+			m.buffers = m.buffers[:last]
+			m.used += extra
+			return b[:n], extra
+		}
 	}
-	// Whole segments, so that blocks of nearly the same size can follow.
-	size := (n + segmentSize - 1) / segmentSize * segmentSize
-	m.shrink(int64(size))
-	m.total += int64(size)
-	return make([]byte, size)[:n]
+	m.shrink(size)
+	m.total += size
+	return make([]byte, size)[:n], 0
 }
 
 // putBuffer takes a buffer back.

@@ -72,7 +72,7 @@ func (z *Reader) block(check checkID, first byte, raw []byte) (unpadded, uncompr
 	if z.parallel(h) {
 		return z.feed(j)
 	}
-	if err := z.enqueue(j, int64(ringLen(h)), ringLen(h), false); err != nil {
+	if err := z.enqueue(j, bufferSize(int64(ringLen(h))), ringLen(h), false); err != nil {
 		return 0, 0, err
 	}
 	return j.run(&z.serial, &z.in)
@@ -89,8 +89,7 @@ func (z *Reader) parallel(h *blockHeader) bool {
 
 // cost is what a block in flight takes of the memory.
 func cost(h *blockHeader) int64 {
-	segments := (h.compressed+checkSizeMax+3)/segmentSize + 1
-	return max(h.uncompressed, 1) + slack + segments*segmentSize
+	return bufferSize(max(h.uncompressed, 1)+slack) + bufferSize(h.compressed+checkSizeMax+3)
 }
 
 // feed hands a block to a worker, and then its bytes.
@@ -107,15 +106,14 @@ func (z *Reader) feed(j *job) (unpadded, uncompressed int64, err error) {
 		z.mu.Unlock()
 		seg = seg[:min(left, segmentSize)]
 		if err := z.in.readFull(seg); err != nil {
-			j.endFeed(err)
-			return 0, 0, err
+			return 0, 0, err // as z.end it ends the job, too
 		}
 		if err := j.feed(seg); err != nil {
 			return 0, 0, err
 		}
 		left -= int64(len(seg))
 	}
-	j.endFeed(nil)
+	j.endFeed()
 	return int64(h.size) + h.compressed + int64(size), h.uncompressed, nil
 }
 
@@ -130,8 +128,9 @@ func (z *Reader) enqueue(j *job, need int64, n int, worker bool) error {
 	if z.closed {
 		return ErrClosed
 	}
-	j.need = need
-	j.ring.reset(z.memory.buffer(n), int(j.header.dict))
+	buf, extra := z.memory.buffer(n)
+	j.need = need + extra
+	j.ring.reset(buf, int(j.header.dict))
 	z.jobs = append(z.jobs, j)
 	if worker {
 		z.todo = append(z.todo, j)
