@@ -9,6 +9,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/openseastack/netboot-imager/internal/inflate"
 )
 
 // chunked gives its bytes out in pieces of the sizes that step makes.
@@ -33,8 +35,17 @@ func (c *chunked) Read(p []byte) (int, error) {
 
 const fuzzLimit = 4 << 20
 
-// readLimit reads to the end, or until there are more than fuzzLimit bytes.
-func readLimit(r io.Reader, buf []byte) (out []byte, err error) {
+// A harness keeps what fuzzing would else spend its time on allocating.
+type harness struct {
+	std       gzip.Reader
+	in        *inflate.Input
+	inf       inflate.Reader
+	want, got []byte
+	buf       [1 << 20]byte
+}
+
+// readLimit appends to out what r has, up to its end or fuzzLimit bytes.
+func readLimit(out []byte, r io.Reader, buf []byte) (_ []byte, err error) {
 	for len(out) <= fuzzLimit {
 		n, err := r.Read(buf)
 		out = append(out, buf[:n]...)
@@ -48,12 +59,13 @@ func readLimit(r io.Reader, buf []byte) (out []byte, err error) {
 	return out[:fuzzLimit], nil
 }
 
-func std(file []byte) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(file))
-	if err != nil {
-		return nil, noEOF(err)
+func (h *harness) decodeStd(file []byte) (err error) {
+	h.want = h.want[:0]
+	if err = h.std.Reset(bytes.NewReader(file)); err != nil {
+		return noEOF(err)
 	}
-	return readLimit(z, make([]byte, 64<<10))
+	h.want, err = readLimit(h.want, &h.std, h.buf[:64<<10])
+	return err
 }
 
 // stricter reports whether err is of what this package refuses, or tells apart,
@@ -65,16 +77,20 @@ func stricter(err error) bool {
 
 // compare fails unless all ways to decode give the same bytes as compress/gzip
 // and end or fail as it does, where both have the same rules.
-func compare(t *testing.T, file []byte, inStep uint32, size int) {
+func (h *harness) compare(t *testing.T, file []byte, inStep uint32, size int) {
 	t.Helper()
-	want, wantErr := std(file)
+	wantErr := h.decodeStd(file)
+	want := h.want
 	var first error
 	for i, opt := range modes[:2] {
-		var got []byte
-		z, err := NewReader(&chunked{file, inStep}, opt)
+		got := h.got[:0]
+		h.in.Reset(&chunked{file, inStep})
+		z, err := newReader(h.in, opt)
 		if err == nil {
-			got, err = readLimit(z, make([]byte, size))
+			z.inf = &h.inf
+			got, err = readLimit(got, z, h.buf[:size])
 			z.Close()
+			h.got = got
 		}
 		if i == 0 {
 			first = err
@@ -109,12 +125,14 @@ func lenient(file []byte) bool {
 
 // repair makes checksum and length of the first member right again, if its data
 // ends where the file does. Mutation alone hardly ever gets past them.
-func repair(file []byte) []byte {
-	z, err := NewReader(bytes.NewReader(file), Options{Concurrency: 1})
+func (h *harness) repair(file []byte) []byte {
+	h.in.Reset(bytes.NewReader(file))
+	z, err := newReader(h.in, Options{Concurrency: 1})
 	if err != nil {
 		return file
 	}
-	out, _ := readLimit(z, make([]byte, 64<<10))
+	z.inf = &h.inf
+	out, _ := readLimit(nil, z, h.buf[:64<<10])
 	end := int(z.in.Offset())
 	if z.place != betweenMembers || end != len(file) {
 		return file
@@ -133,11 +151,12 @@ func FuzzReader(f *testing.F) {
 			f.Add(s.file, uint32(1), uint32(100))
 		}
 	}
+	h := &harness{in: inflate.NewInput(nil)}
 	f.Fuzz(func(t *testing.T, file []byte, inStep, size uint32) {
 		n := 1 + int(size%(512<<10))
-		compare(t, file, inStep, n)
-		if fixed := repair(file); !bytes.Equal(fixed, file) {
-			compare(t, fixed, inStep, n)
+		h.compare(t, file, inStep, n)
+		if fixed := h.repair(file); !bytes.Equal(fixed, file) {
+			h.compare(t, fixed, inStep, n)
 		}
 	})
 }
@@ -147,6 +166,7 @@ func FuzzReader(f *testing.F) {
 func FuzzMembers(f *testing.F) {
 	f.Add([]byte("hello, world, hello"), []byte{1, 9, 20, 255}, uint32(0), uint32(7))
 	f.Add(bytes.Repeat([]byte("abc"), 50), []byte{40, 41, 42, 43, 0, 0, 2, 2}, uint32(3), uint32(1<<20))
+	h := &harness{in: inflate.NewInput(nil)}
 	f.Fuzz(func(t *testing.T, data, cuts []byte, inStep, size uint32) {
 		var file, want []byte
 		for _, c := range cuts[:min(len(cuts), 40)] {
@@ -162,13 +182,13 @@ func FuzzMembers(f *testing.F) {
 		if len(file) == 0 {
 			return
 		}
-		compare(t, file, inStep, 1+int(size%(512<<10)))
+		h.compare(t, file, inStep, 1+int(size%(512<<10)))
 		z, err := NewReader(bytes.NewReader(file), Options{Concurrency: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer z.Close()
-		if got, err := readLimit(z, make([]byte, 1<<20)); err != nil || !bytes.Equal(got, want) {
+		if got, err := readLimit(nil, z, h.buf[:]); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes of %d, error %v", len(got), len(want), err)
 		}
 	})

@@ -60,7 +60,11 @@ type Reader struct {
 // the file. The error is a [*CorruptError], or what [Reader.Read] returns. A file
 // of no bytes is not gzip. r may be read up to 128 KiB ahead.
 func NewReader(r io.Reader, opt Options) (*Reader, error) {
-	z := &Reader{in: inflate.NewInput(r), options: opt}
+	return newReader(inflate.NewInput(r), opt)
+}
+
+func newReader(in *inflate.Input, opt Options) (*Reader, error) {
+	z := &Reader{in: in, options: opt}
 	if z.options.MaxMemory <= 0 {
 		z.options.MaxMemory = DefaultMaxMemory
 	}

@@ -173,12 +173,18 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("the quick brown fox"), uint8(3), uint32(0), uint32(0), uint32(0), uint16(4))
 	f.Add(bytes.Repeat([]byte("abcde"), 999), uint8(20), uint32(77), uint32(3), uint32(5), uint16(333))
 	c := newComparer()
+	var writers [12]*flate.Writer // costly to make
+	for i := range writers {
+		w, err := flate.NewWriter(nil, i-2)
+		if err != nil {
+			f.Fatal(err)
+		}
+		writers[i] = w
+	}
 	f.Fuzz(func(t *testing.T, data []byte, how uint8, flip, inStep, outStep uint32, size uint16) {
 		var b bytes.Buffer
-		w, err := flate.NewWriter(&b, int(how%12)-2)
-		if err != nil {
-			t.Fatal(err)
-		}
+		w := writers[how%12]
+		w.Reset(&b)
 		// Longer than the window, and with far matches.
 		for i := range 1 + int(how)/12 {
 			w.Write(data[:len(data)*(i%7+1)/7])
