@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,7 +26,7 @@ const mib = 1 << 20
 func realImage(t *testing.T, dir string) (image string, tree string) {
 	t.Helper()
 	tree = filepath.Join(dir, "tree")
-	if err := os.CopyFS(tree, os.DirFS(filepath.Join(runtime.GOROOT(), "src"))); err != nil {
+	if err := os.CopyFS(tree, os.DirFS(filepath.Join(strings.TrimSpace(flashtest.Run(t, "go", "env", "GOROOT")), "src"))); err != nil {
 		t.Fatal(err)
 	}
 	image = filepath.Join(dir, "disk.img")

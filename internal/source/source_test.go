@@ -296,13 +296,13 @@ func TestFaults(t *testing.T) {
 		}, "", as[*StallError], "stalled"},
 		{"refused", nil, "http://" + closed.Addr() + "/x", as[*ServerError], "refused"},
 		{"redirect to a forbidden host", func(s *flashtest.Server) {
-			s.Handler = http.RedirectHandler("http://192.0.2.1/x", 302).ServeHTTP
+			s.Handler = http.RedirectHandler("http://192.0.2.1/x", http.StatusFound).ServeHTTP
 		}, "", as[*HostError], "192.0.2.1"},
 		{"redirect to another scheme", func(s *flashtest.Server) {
-			s.Handler = http.RedirectHandler("file:///etc/passwd", 302).ServeHTTP
+			s.Handler = http.RedirectHandler("file:///etc/passwd", http.StatusFound).ServeHTTP
 		}, "", as[*ServerError], "scheme"},
 		{"redirect loop", func(s *flashtest.Server) {
-			s.Handler = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }
+			s.Handler = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }
 		}, "", as[*ServerError], "redirects"},
 		{"forbidden host", nil, "http://192.0.2.1/x", as[*HostError], "192.0.2.1"},
 		{"forbidden host, mapped", nil, "http://[::ffff:192.0.2.1]/x", as[*HostError], "192.0.2.1"},

@@ -330,7 +330,7 @@ func TestImageFailures(t *testing.T) {
 		}, nil, 502, "changed during the download", true},
 		{"stalled", gz, func(s *flashtest.Server) { s.Stall = int64(len(gz)) * 3 / 4 }, nil, 504, "stalled", true},
 		{"redirect to a forbidden host", gz, func(s *flashtest.Server) {
-			s.Handler = http.RedirectHandler("http://192.0.2.1/", 302).ServeHTTP
+			s.Handler = http.RedirectHandler("http://192.0.2.1/", http.StatusFound).ServeHTTP
 		}, nil, 403, "image host not allowed", false},
 	}
 	g := newRig(t, 8*mib)
