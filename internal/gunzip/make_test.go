@@ -111,7 +111,7 @@ var modes = []Options{
 	{Concurrency: 1},
 	{Concurrency: 2},
 	{Concurrency: 5},
-	{Concurrency: 3, MaxMemory: 2 << 20},
+	{Concurrency: 3, MaxMemory: 3 << 20},
 }
 
 // gunzip decodes all of r with Reads of one size.
