@@ -61,7 +61,7 @@ func newPool(workers int) *pool {
 		decode: (*inflate.Reader).DecodeAll,
 	}
 	for range jobs {
-		p.free <- &job{src: make([]byte, 0, maxMember)}
+		p.free <- new(job)
 	}
 	for range workers - 1 {
 		p.ended.Go(p.worker)
@@ -79,6 +79,9 @@ func (p *pool) stop() {
 func (p *pool) do(j job) {
 	select {
 	case queued := <-p.free:
+		if queued.src == nil {
+			queued.src = make([]byte, 0, maxMember)
+		}
 		j.src = append(queued.src[:0], j.src...)
 		*queued = j
 		p.batch.Add(1)
