@@ -139,6 +139,6 @@ func BenchmarkImage(b *testing.B) {
 		race(b, pack(b, img, "gzip", "-6"), len(img), ownSerial, klauspostP, klauspost, stdGzip)
 	})
 	b.Run("BGZF", func(b *testing.B) {
-		race(b, pack(b, img, "bgzip", "-c"), len(img), ownParallel, ownSerial, klauspost)
+		race(b, pack(b, img, "bgzip", "-c"), len(img), ownParallel, ownSerial, twoHalves, klauspost)
 	})
 }

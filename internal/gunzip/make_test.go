@@ -44,6 +44,9 @@ type memberSpec struct {
 	change    func(b []byte) // of the finished member
 }
 
+// writers are kept because they are costly to make, which fuzzing minds.
+var writers = map[int]*flate.Writer{}
+
 func (m memberSpec) bytes() []byte {
 	b := []byte{magic1, magic2, methodDeflate, m.flags, 1, 2, 3, 4, 0, 255}
 	extra := m.extra
@@ -68,10 +71,12 @@ func (m memberSpec) bytes() []byte {
 		b[3] |= flagHeaderCRC
 	}
 	var z bytes.Buffer
-	w, err := flate.NewWriter(&z, m.level)
-	if err != nil {
-		panic(err)
+	w := writers[m.level]
+	if w == nil {
+		w, _ = flate.NewWriter(nil, m.level)
+		writers[m.level] = w
 	}
+	w.Reset(&z)
 	w.Write(m.data)
 	w.Close()
 	if m.bgzf {
@@ -111,7 +116,7 @@ var modes = []Options{
 	{Concurrency: 1},
 	{Concurrency: 2},
 	{Concurrency: 5},
-	{Concurrency: 3, MaxMemory: 2 << 20},
+	{Concurrency: 3, MaxMemory: 3 << 20},
 }
 
 // gunzip decodes all of r with Reads of one size.

@@ -56,21 +56,23 @@ func (z *Reader) runBatch(p, spill []byte) (n int) {
 		if !ok || length > len(p)-n && spill == nil {
 			break
 		}
-		j := <-z.pool.free
-		j.at, j.index, j.offset = z.member, index, n
-		data := z.member.size - int(z.member.data-z.member.start)
-		j.src = append(j.src[:0], z.in.Buffered()[:data]...)
-		z.in.Discard(data)
-		z.place, z.length = betweenMembers, uint32(length)
+		j := job{at: z.member, index: index, offset: n}
+		z.length = uint32(length) // for the end marker
 		if length > len(p)-n {
 			spilled = length
 			j.dst = spill[:length]
-			z.pool.do(j)
+		} else {
+			j.dst = p[n : n+length]
+			n += length
+		}
+		data := z.member.size - int(z.member.data-z.member.start)
+		j.src = z.in.Buffered()[:data]
+		z.pool.do(j)
+		z.in.Discard(data)
+		z.place = betweenMembers
+		if spilled > 0 {
 			break
 		}
-		j.dst = p[n : n+length]
-		n += length
-		z.pool.do(j)
 	}
 	if f := z.pool.wait(); f.err != nil {
 		z.err = f.err

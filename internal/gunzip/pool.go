@@ -17,14 +17,16 @@ type job struct {
 	at     member
 	index  int    // of the job in its batch
 	offset int    // where in the output of the batch it belongs
-	src    []byte // a copy of what follows the header
+	src    []byte // what follows the header
 	dst    []byte // where the output goes, as long as the trailer says
 }
 
-// A pool is the goroutines that decode members. A batch of jobs is handed to them
-// with do and awaited with wait.
+// A pool is the goroutines that decode members beside the caller of Read. A batch
+// of jobs is handed to them with do and awaited with wait. The caller decodes too,
+// whenever as many jobs as may be are waiting: so it need not sleep, and if the
+// machine has no time for the goroutines nothing is slower than without them.
 type pool struct {
-	work chan *job
+	work chan *job // never full
 	free chan *job // those not in use; what limits memory
 
 	batch  sync.WaitGroup
@@ -33,6 +35,8 @@ type pool struct {
 
 	mu    sync.Mutex
 	first failure // of the batch
+
+	self inflate.Reader // of the caller of Read
 
 	// decode is inflate.Reader.DecodeAll but in tests.
 	decode func(d *inflate.Reader, dst, src []byte) (rest []byte, err error)
@@ -44,18 +48,22 @@ type failure struct {
 	err           error
 }
 
-const jobsPerWorker = 2
+// jobsPerWorker is enough for a goroutine to be busy while the caller decodes.
+const jobsPerWorker = 4
 
+// newPool starts one goroutine less than there are workers: the other one is who
+// calls Read.
 func newPool(workers int) *pool {
+	jobs := (workers - 1) * jobsPerWorker
 	p := &pool{
-		work:   make(chan *job, workers*jobsPerWorker),
-		free:   make(chan *job, workers*jobsPerWorker),
+		work:   make(chan *job, jobs),
+		free:   make(chan *job, jobs),
 		decode: (*inflate.Reader).DecodeAll,
 	}
-	for range cap(p.free) {
-		p.free <- &job{src: make([]byte, 0, maxMember)}
+	for range jobs {
+		p.free <- new(job)
 	}
-	for range workers {
+	for range workers - 1 {
 		p.ended.Go(p.worker)
 	}
 	return p
@@ -67,15 +75,34 @@ func (p *pool) stop() {
 	p.ended.Wait()
 }
 
-// do queues a job from p.free.
-func (p *pool) do(j *job) {
-	p.batch.Add(1)
-	p.work <- j
+// do has a job done: by a goroutine, with a copy of src, or at once.
+func (p *pool) do(j job) {
+	select {
+	case queued := <-p.free:
+		if queued.src == nil {
+			queued.src = make([]byte, 0, maxMember)
+		}
+		j.src = append(queued.src[:0], j.src...)
+		*queued = j
+		p.batch.Add(1)
+		p.work <- queued
+	default:
+		p.run(&p.self, &j)
+	}
 }
 
 // wait returns when all jobs are done, with the first that failed, if any did. The
 // next batch may begin then.
 func (p *pool) wait() failure {
+	for {
+		select {
+		case j := <-p.work:
+			p.runQueued(&p.self, j)
+			continue
+		default:
+		}
+		break
+	}
 	p.batch.Wait()
 	f := p.first
 	p.first = failure{}
@@ -86,22 +113,33 @@ func (p *pool) wait() failure {
 func (p *pool) worker() {
 	d := new(inflate.Reader)
 	for j := range p.work {
-		if err := p.run(d, j); err != nil {
-			p.mu.Lock()
-			if p.first.err == nil || j.index < p.first.index {
-				p.first = failure{j.index, j.offset, err}
-			}
-			p.mu.Unlock()
-			p.failed.Store(true)
-		}
-		j.dst = nil
-		p.free <- j
-		p.batch.Done()
+		p.runQueued(d, j)
 	}
 }
 
-// run decodes and checks one member.
-func (p *pool) run(d *inflate.Reader, j *job) (err error) {
+func (p *pool) runQueued(d *inflate.Reader, j *job) {
+	p.run(d, j)
+	j.dst = nil
+	p.free <- j
+	p.batch.Done()
+}
+
+// run does a job and notes if it fails.
+func (p *pool) run(d *inflate.Reader, j *job) {
+	err := p.decodeMember(d, j)
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first.err == nil || j.index < p.first.index {
+		p.first = failure{j.index, j.offset, err}
+	}
+	p.failed.Store(true)
+}
+
+// decodeMember decodes and checks one member.
+func (p *pool) decodeMember(d *inflate.Reader, j *job) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Offset: j.at.start, Value: v, Stack: debug.Stack()}

@@ -47,7 +47,7 @@ func TestPanicIsAnError(t *testing.T) {
 		for _, size := range []int{1000, 1 << 20, 4 << 20} {
 			var calls atomic.Int32
 			z := decodeWith(t, bgzf(data, 1), func(d *inflate.Reader, dst, src []byte) ([]byte, error) {
-				if calls.Add(1) == which {
+				if len(dst) > 0 && calls.Add(1) == which {
 					panic("a bug")
 				}
 				return d.DecodeAll(dst, src)

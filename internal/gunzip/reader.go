@@ -17,10 +17,10 @@ const DefaultMaxMemory = 32 << 20
 // Options are how to decode; the zero value is a good choice.
 type Options struct {
 	// Concurrency is how many goroutines decode members whose size is known
-	// ahead. 0 means GOMAXPROCS, 1 that the caller of Read decodes everything.
+	// ahead, the caller of Read among them. 0 means GOMAXPROCS.
 	Concurrency int
 	// MaxMemory bounds the buffers of the Reader, in bytes. 0 means
-	// DefaultMaxMemory. With less than about 2 MiB nothing is done in parallel,
+	// DefaultMaxMemory. With less than 2.5 MiB nothing is done in parallel,
 	// and about 300 KiB are needed for that.
 	MaxMemory int64
 	// EndMarker makes a BGZF file without the empty member that ends it (SAM
