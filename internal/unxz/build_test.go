@@ -1,8 +1,10 @@
 package unxz
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 )
 
 // builder writes xz files by hand, with right CRCs around whatever is in them.
@@ -110,33 +112,47 @@ func join(chunks ...[]byte) []byte {
 // rest all of it but the end marker.
 func payload(file []byte) (data, rest []byte) {
 	start := headerSize + (int(file[headerSize])+1)*4
-	z := new(lzma2)
-	var in input
-	r := &sliceReader{p: file[start:]}
-	in.reset(r, 0)
+	_, n, err := decodeRaw(file[start:], 32<<20)
+	if err != nil {
+		panic(err)
+	}
+	return file[start : start+n], file[start : start+n-1]
+}
+
+// raw is what decodeRaw uses again and again.
+var raw struct {
+	sync.Mutex
+	lzma2
+	input
+	buf []byte
+}
+
+// decodeRaw decodes LZMA2 data and returns how many bytes of it there were.
+func decodeRaw(data []byte, dict int) (out []byte, n int, err error) {
+	raw.Lock()
+	defer raw.Unlock()
+	if need := dict + 4*pieceSize + slack; len(raw.buf) < need {
+		raw.buf = make([]byte, need)
+	}
+	z, in := &raw.lzma2, &raw.input
+	var w ring
+	in.reset(bytes.NewReader(data), 0)
 	z.reset()
-	w := new(ring)
-	w.reset(make([]byte, 64<<20), 32<<20)
+	w.reset(raw.buf[:dict+4*pieceSize+slack], dict)
 	for {
-		more, err := z.next(&in, w)
-		if err != nil {
-			panic(err)
-		}
-		if !more {
-			return file[start : start+int(in.off)], file[start : start+int(in.off)-1]
+		more, err := z.next(in, &w)
+		if err != nil || !more {
+			return out, int(in.off), err
 		}
 		for z.left > 0 {
-			if _, err := z.decode(&in, w, w.room()); err != nil {
-				panic(err)
+			n, err := z.decode(in, &w, min(w.room(), pieceSize))
+			if err != nil {
+				return out, int(in.off), err
+			}
+			out = append(out, w.buf[w.pos-n:w.pos]...)
+			if len(out) > fuzzOutput {
+				return out, int(in.off), errTooMuch
 			}
 		}
 	}
-}
-
-type sliceReader struct{ p []byte }
-
-func (r *sliceReader) Read(p []byte) (int, error) {
-	n := copy(p, r.p)
-	r.p = r.p[n:]
-	return n, nil
 }
