@@ -1,4 +1,24 @@
-// Command imager writes operating system images to a Raspberry Pi's own disks when asked over HTTP.
+// Command imager writes operating system images to a Raspberry Pi's own disks when asked
+// over HTTP: see docs/architecture.md and the README.
 package main
 
-func main() {}
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/openseastack/netboot-imager/internal/config"
+	"github.com/openseastack/netboot-imager/internal/disk"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	host := environment{system: disk.Host, configPaths: config.Paths}
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr, host); err != nil {
+		fmt.Fprintf(os.Stderr, "imager: %v\n", err)
+		os.Exit(1)
+	}
+}

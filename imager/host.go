@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// release is the version of this source tree.
+const release = "1.0.0"
+
+// version returns the release, with the revision it was built from if that is known.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return release
+	}
+	v := release
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			v += "+" + s.Value[:12]
+		}
+		if s.Key == "vcs.modified" && s.Value == "true" {
+			v += ".dirty"
+		}
+	}
+	return v
+}
+
+// statePath is the file that remembers the job across restarts of the service, not of
+// the machine: systemd's runtime directory, or /tmp, which is RAM on a station.
+func statePath(port int) string {
+	dir := os.Getenv("RUNTIME_DIRECTORY")
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, fmt.Sprintf("netboot-imager-%d.json", port))
+}
+
+// readAhead is how many bytes of download are held in RAM: a sixteenth of what is free,
+// 4 to 32 MiB.
+func readAhead(proc string) int {
+	const least, most = 4 << 20, 32 << 20
+	b, _ := os.ReadFile(filepath.Join(proc, "meminfo"))
+	for line := range bytes.Lines(b) {
+		if kib, ok := strings.CutPrefix(string(line), "MemAvailable:"); ok {
+			n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(kib), " kB"))
+			return min(max(n<<10/16, least), most)
+		}
+	}
+	return least
+}
+
+// gokrazySocket is where gokrazy serves its own API to programs on the station, without
+// a password.
+const gokrazySocket = "/run/gokrazy-http.sock"
+
+// reboot has gokrazy restart the station. Elsewhere it refuses: a developer's machine is
+// not restarted because a test said so.
+func reboot() error {
+	if _, err := os.Stat(gokrazySocket); err != nil {
+		return fmt.Errorf("this is no gokrazy station (%w); restart the machine yourself", err)
+	}
+	client := &http.Client{
+		Timeout: 30 * time.Second,
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", gokrazySocket)
+		}},
+	}
+	resp, err := client.Post("http://gokrazy/reboot", "", nil)
+	if err != nil {
+		return fmt.Errorf("ask gokrazy to reboot: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask gokrazy to reboot: it answered %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package flash
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/openseastack/netboot-imager/internal/disk"
+	"github.com/openseastack/netboot-imager/internal/source"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	verifiers  = 2 // blocks that are read back at once
+	maxRepairs = 3 // times that a block is written again
+	// maxBad is how many bad blocks are repaired. A disk with more of them is not worth it,
+	// and is probably a counterfeit that has less capacity than it claims.
+	maxBad = 64
+)
+
+// blocks returns how many blocks there are behind the head.
+func (p *Plan) blocks() int { return len(p.digests) }
+
+// span returns the range of block i of the image, without padding. Block 0 begins behind
+// the head.
+func (p *Plan) span(i int) Range {
+	start, end := int64(i)*blockSize, int64(i+1)*blockSize
+	start, end = max(start, int64(len(p.head))), min(end, p.size)
+	return Range{start, end - start}
+}
+
+// verify reads back everything behind the head and repairs what differs.
+func (p *Plan) verify(ctx context.Context) error {
+	if p.opt.NoVerify {
+		return nil
+	}
+	all := make([]int, p.blocks())
+	for i := range all {
+		all[i] = i
+	}
+	bad, err := p.differing(ctx, all, true)
+	if err != nil {
+		return err
+	}
+	for round := 1; len(bad) > 0; round++ {
+		ranges := p.spans(bad)
+		if len(bad) > maxBad {
+			return &MismatchError{ranges, fmt.Sprintf("%d of %d blocks are bad, so nothing was repaired; the disk is probably defective or has less capacity than it claims", len(bad), p.blocks())}
+		}
+		if round > maxRepairs {
+			return &MismatchError{ranges, fmt.Sprintf("writing them again %d times did not help; replace the disk", maxRepairs)}
+		}
+		p.opt.Logf("read-back: %d blocks differ (first at %v); fetching and writing them again, round %d of %d", len(bad), ranges[0], round, maxRepairs)
+		p.opt.Progress.begin(StageSyncing, fmt.Sprintf("Repairing %d blocks that read back wrong", len(bad)))
+		if err := p.rewrite(ctx, bad); err != nil {
+			return err
+		}
+		still, err := p.differing(ctx, bad, false)
+		if err != nil {
+			return err
+		}
+		for _, i := range bad {
+			if !slices.Contains(still, i) {
+				p.receipt.Repaired = append(p.receipt.Repaired, p.span(i))
+			}
+		}
+		bad = still
+	}
+	slices.SortFunc(p.receipt.Repaired, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
+	return nil
+}
+
+func (p *Plan) spans(blocks []int) []Range {
+	out := make([]Range, len(blocks))
+	for i, b := range blocks {
+		out[i] = p.span(b)
+	}
+	return out
+}
+
+// differing reads blocks back and returns those that are not what was written, in order.
+// A block that cannot be read counts as one: writing it again may cure it.
+func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, error) {
+	var (
+		mu   sync.Mutex
+		bad  []int
+		done atomic.Int64
+	)
+	total := p.size - int64(len(p.head))
+	todo := make(chan int)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(todo)
+		for _, i := range blocks {
+			select {
+			case todo <- i:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	for range verifiers {
+		g.Go(func() error {
+			buf := disk.AlignedBuffer(blockSize)
+			for i := range todo {
+				ok, err := p.same(buf, i)
+				if err != nil {
+					p.opt.Logf("read-back: %v: %v", p.span(i), err)
+				}
+				if !ok {
+					mu.Lock()
+					bad = append(bad, i)
+					mu.Unlock()
+				}
+				if n := done.Add(p.span(i).Length); show {
+					p.opt.Progress.compared(n, total, fmt.Sprintf("Read back %s of %s", Size(n), Size(total)))
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(bad)
+	return bad, nil
+}
+
+// same reads block i into buf and reports whether it is what was written.
+func (p *Plan) same(buf []byte, i int) (bool, error) {
+	s := p.span(i)
+	data := padded(buf, int(s.Length), s.Start, p.disk)
+	if _, err := p.disk.ReadAt(data, s.Start); err != nil {
+		return false, err
+	}
+	return maphash.Bytes(seed, data[:s.Length]) == p.digests[i], nil
+}
+
+// rewrite fetches blocks, which are in order, once more and writes them, without the
+// disk's zeroing.
+func (p *Plan) rewrite(ctx context.Context, blocks []int) error {
+	at := p.span(blocks[0]).Start
+	again, err := p.image.Again(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer again.Close()
+	buf := disk.AlignedBuffer(blockSize)
+	for _, i := range blocks {
+		s := p.span(i)
+		if _, err := io.CopyN(io.Discard, again, s.Start-at); err != nil {
+			return noEnd(err)
+		}
+		if n, err := fill(again, buf[:s.Length]); int64(n) < s.Length {
+			return noEnd(err)
+		}
+		at = s.Start + s.Length
+		if maphash.Bytes(seed, buf[:s.Length]) != p.digests[i] {
+			return &source.ServerError{URL: p.info.URL, Why: "the image changed during the write: " + s.String() + " are others now; start the write again"}
+		}
+		if _, err := p.disk.WriteAt(padded(buf, int(s.Length), s.Start, p.disk), s.Start); err != nil {
+			return &DiskError{fmt.Sprintf("cannot write at byte %d", s.Start), err}
+		}
+	}
+	if err := p.disk.Sync(); err != nil {
+		return &DiskError{"rewritten data cannot be flushed", err}
+	}
+	return nil
+}
+
+// noEnd makes an error of an end that comes before the image was as long as before.
+func noEnd(err error) error {
+	if err == io.EOF {
+		return &ImageError{"the image changed during the write: it has become shorter; start the write again"}
+	}
+	return err
+}
+
+// finish writes the head, which makes the disk bootable, and has the kernel look at it.
+func (p *Plan) finish(ctx context.Context) (err error) {
+	p.opt.Progress.begin(StageSyncing, "Writing the first MiB")
+	defer func() {
+		if err == nil {
+			return
+		}
+		// The disk must not look whole. ctx may have ended; this is short.
+		if e := p.clear(context.WithoutCancel(ctx), false); e != nil {
+			p.opt.Logf("after the failure the first MiB could not be cleared again: %v", e)
+		}
+	}()
+	if err := p.writeHead(); err != nil {
+		return err
+	}
+	if !p.opt.NoVerify {
+		if err := p.noAlias(ctx); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	parts, err := p.disk.RereadPartitions()
+	if err != nil {
+		return &DiskError{"the image is on the disk and was read back, but", err}
+	}
+	p.receipt.Partitions = parts
+	return nil
+}
+
+// writeHead writes the first MiB, flushes it and reads it back, whatever NoVerify says:
+// a disk's partition table is worth one MiB of reading.
+func (p *Plan) writeHead() error {
+	data := padded(p.head, len(p.head), 0, p.disk)
+	buf := disk.AlignedBuffer(len(data))
+	var failed error
+	for range maxRepairs {
+		if _, err := p.disk.WriteAt(data, 0); err != nil {
+			return &DiskError{"cannot write the first MiB", err}
+		}
+		if err := p.disk.Sync(); err != nil {
+			return &DiskError{"the first MiB cannot be flushed", err}
+		}
+		if _, failed = p.disk.ReadAt(buf, 0); failed == nil && bytes.Equal(buf, data) {
+			return nil
+		}
+		p.opt.Logf("read-back: the first MiB differs (%v); writing it again", failed)
+	}
+	return &MismatchError{[]Range{{0, int64(len(p.head))}}, fmt.Sprintf("writing them %d times did not help; replace the disk", maxRepairs)}
+}
+
+// noAlias catches a counterfeit disk whose addresses wrap around just where nothing
+// else shows it: writing the first MiB has then overwritten another place, after that
+// place was read back. It looks for the first MiB's beginning at every other MiB.
+func (p *Plan) noAlias(ctx context.Context) error {
+	const step, probe = 1 << 20, 4096
+	if len(p.head) < step || isZero(p.head[:probe]) {
+		return nil
+	}
+	buf, whole := disk.AlignedBuffer(probe), disk.AlignedBuffer(blockSize)
+	for off := int64(step); off+probe <= p.size; off += step {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, err := p.disk.ReadAt(buf, off); err != nil {
+			return &DiskError{fmt.Sprintf("cannot read back byte %d", off), err}
+		}
+		if !bytes.Equal(buf, p.head[:probe]) {
+			continue
+		}
+		// An image may hold a copy of its own beginning.
+		if ok, err := p.same(whole, int(off/blockSize)); err != nil || !ok {
+			return &MismatchError{[]Range{{off, step}}, "writing the first MiB changed them: the disk has less capacity than it claims; replace it"}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package flash
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// watched counts a disk's operations, so that a disk that hangs is noticed.
+type watched struct {
+	Disk
+	running atomic.Int64
+	moved   atomic.Int64 // UnixNano when an operation last began on an idle disk or ended
+}
+
+func newWatched(d Disk) *watched { return &watched{Disk: d} }
+
+// watch calls cancel with a *StallError when operations run and none ends for limit. The
+// function that it returns ends the watch.
+func (w *watched) watch(limit time.Duration, cancel context.CancelCauseFunc) func() {
+	if limit <= 0 || cancel == nil {
+		return func() {}
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(min(limit, 4*time.Second) / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case now := <-tick.C:
+				if w.running.Load() > 0 && now.Sub(time.Unix(0, w.moved.Load())) > limit {
+					cancel(&StallError{limit})
+				}
+			}
+		}
+	}()
+	return func() { close(stop); <-done }
+}
+
+func (w *watched) begin() {
+	if w.running.Add(1) == 1 {
+		w.moved.Store(time.Now().UnixNano())
+	}
+}
+
+func (w *watched) end() {
+	w.moved.Store(time.Now().UnixNano())
+	w.running.Add(-1)
+}
+
+func (w *watched) WriteAt(p []byte, off int64) (int, error) {
+	w.begin()
+	defer w.end()
+	return w.Disk.WriteAt(p, off)
+}
+
+func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	w.begin()
+	defer w.end()
+	return w.Disk.ReadAt(p, off)
+}
+
+func (w *watched) Zero(off, n int64) error {
+	w.begin()
+	defer w.end()
+	return w.Disk.Zero(off, n)
+}
+
+func (w *watched) Sync() error {
+	w.begin()
+	defer w.end()
+	return w.Disk.Sync()
+}

@@ -1,0 +1,209 @@
+package source
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/pgzip"
+	"github.com/ulikunitz/xz"
+)
+
+// A decoder turns a compressed stream into the image. Read returns io.EOF only if the
+// stream ended as its format demands and nothing but zeros follows; an early end is
+// io.ErrUnexpectedEOF.
+type decoder interface {
+	io.Reader
+	Close() error
+}
+
+// errTrailing is the fault of a stream behind whose end something else than zeros follows.
+var errTrailing = errors.New("something other than zero padding follows its end")
+
+// maxWindow bounds the memory in bytes that a zstd stream can ask for: what zstd writes
+// without --ultra --long. A station may have 1 GiB in all.
+const maxWindow = 64 << 20
+
+// newDecoder returns the decoder for format, which compression found in what src holds.
+func newDecoder(format string, src io.Reader) (decoder, error) {
+	br := bufio.NewReaderSize(src, sniffSize)
+	switch format {
+	case Gzip:
+		return newGzip(br)
+	case XZ:
+		r, err := xz.NewReader(br)
+		if err != nil {
+			return nil, err
+		}
+		return nopCloser{&xzDecoder{r}}, nil
+	case Zstd:
+		return newZstd(br)
+	case Bzip2:
+		return nopCloser{newBzip2(br)}, nil
+	case Raw:
+		return nopCloser{src}, nil
+	}
+	return nil, fmt.Errorf("BUG: no decoder for %q", format)
+}
+
+type nopCloser struct{ io.Reader }
+
+func (nopCloser) Close() error { return nil }
+
+// onlyZeros reads br to its end: io.EOF if that is all zeros, errTrailing if not.
+func onlyZeros(br io.ByteReader) error {
+	for {
+		c, err := br.ReadByte()
+		if err != nil {
+			return err
+		}
+		if c != 0 {
+			return errTrailing
+		}
+	}
+}
+
+// noEOF makes an early end of what EOF is not expected from.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// gzipDecoder decodes any number of gzip members (RFC 1952), each through pgzip, whose
+// read-ahead decodes beside the reader.
+type gzipDecoder struct {
+	br *bufio.Reader
+	z  *pgzip.Reader
+}
+
+func newGzip(br *bufio.Reader) (*gzipDecoder, error) {
+	z, err := pgzip.NewReaderN(br, 1<<20, 4)
+	if err != nil {
+		return nil, noEOF(err)
+	}
+	z.Multistream(false)
+	return &gzipDecoder{br, z}, nil
+}
+
+func (d *gzipDecoder) Read(p []byte) (int, error) {
+	for {
+		n, err := d.z.Read(p)
+		if n > 0 || err == nil {
+			return n, nil // an error comes again
+		}
+		if err != io.EOF {
+			return 0, err
+		}
+		next, err := d.br.Peek(1)
+		if err != nil {
+			return 0, err // io.EOF: the end
+		}
+		if next[0] == 0 {
+			return 0, onlyZeros(d.br)
+		}
+		if err := d.z.Reset(d.br); err != nil {
+			if errors.Is(err, pgzip.ErrHeader) {
+				return 0, errTrailing
+			}
+			return 0, noEOF(err)
+		}
+		d.z.Multistream(false)
+	}
+}
+
+func (d *gzipDecoder) Close() error { return d.z.Close() }
+
+// xzDecoder fixes the ends of xz.Reader.
+type xzDecoder struct{ r *xz.Reader }
+
+func (d *xzDecoder) Read(p []byte) (int, error) { return d.r.Read(p) }
+
+// zstdDecoder decodes zstd frames (RFC 8878). The frames' walker sees to the ends.
+type zstdDecoder struct {
+	frames *zstdFrames
+	z      *zstd.Decoder
+}
+
+func newZstd(br *bufio.Reader) (*zstdDecoder, error) {
+	f := &zstdFrames{br: br}
+	z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(1<<62))
+	if err != nil {
+		return nil, err
+	}
+	return &zstdDecoder{f, z}, nil
+}
+
+func (d *zstdDecoder) Read(p []byte) (int, error) {
+	n, err := d.z.Read(p)
+	if err != nil {
+		if fault := d.frames.fault(); fault != nil {
+			err = fault // the decoder may have put it in other words
+		}
+		if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+			err = fmt.Errorf("its window is larger than %d MiB; compress the image without --long and --ultra", maxWindow>>20)
+		}
+	}
+	return n, err
+}
+
+func (d *zstdDecoder) Close() error {
+	d.z.Close()
+	return nil
+}
+
+// bzip2Decoder decodes bzip2 streams with the standard library, which takes several in a
+// row but no padding.
+type bzip2Decoder struct {
+	src *tail
+	r   io.Reader
+}
+
+func newBzip2(br *bufio.Reader) *bzip2Decoder {
+	t := &tail{br: br}
+	return &bzip2Decoder{t, bzip2.NewReader(t)}
+}
+
+func (d *bzip2Decoder) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	if err == io.EOF && d.src.invented > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	var se bzip2.StructuralError
+	if errors.As(err, &se) && se == "bad magic value in continuation file" {
+		if d.src.last != [2]byte{} {
+			return n, errTrailing
+		}
+		return n, onlyZeros(d.src.br)
+	}
+	return n, err
+}
+
+// tail hands out bytes one by one, as compress/bzip2 takes them, and remembers the last
+// two: behind a stream's end the library reads two bytes and wants them to be "BZ". If
+// the source ends with a zero, two more are handed out, so that the library comes to its
+// verdict on padding of one byte, too.
+type tail struct {
+	br       *bufio.Reader
+	last     [2]byte
+	invented int
+}
+
+func (t *tail) ReadByte() (byte, error) {
+	c, err := t.br.ReadByte()
+	if err == io.EOF && t.last[1] == 0 && t.invented < 2 {
+		t.invented++
+		c, err = 0, nil
+	}
+	if err == nil {
+		t.last = [2]byte{t.last[1], c}
+	}
+	return c, err
+}
+
+// Read is there because bzip2.NewReader wants an io.Reader; it never calls it.
+func (t *tail) Read(p []byte) (int, error) { return 0, errors.New("BUG: tail is read byte by byte") }

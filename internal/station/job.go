@@ -1,0 +1,245 @@
+package station
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/openseastack/netboot-imager/internal/disk"
+	"github.com/openseastack/netboot-imager/internal/flash"
+)
+
+// job is a write from its acceptance to its end. Fields below "state" are written before
+// the channel next to them is closed, and read after.
+type job struct {
+	// config
+	id       string
+	device   string
+	req      *writeRequest
+	active   *active
+	progress *flash.Progress
+	cancel   context.CancelCauseFunc
+	started  time.Time
+	disk     *disk.Target
+
+	// state
+	format string
+	plan   string        // what the write does, in a line
+	begun  chan struct{} // image and disk are known to be good
+	done   chan struct{} // it has ended
+	err    error
+	result *receipt // of a success
+}
+
+// receipt is what a success leaves: what was written, by whom.
+type receipt struct {
+	Job string `json:"job"`
+	*flash.Receipt
+	StationModel  string `json:"station_model,omitempty"`
+	StationSerial string `json:"station_serial,omitempty"`
+	Version       string `json:"version"`
+}
+
+// grace is how long a cancelled job may take to end before it is reported as ended all
+// the same. Its disk stays taken until it really lets go.
+const grace = 15 * time.Second
+
+// errDry is the end of a dry run that found nothing wrong.
+var errDry = errors.New("dry run")
+
+// start takes the slot, opens the disk and starts the job. Its errors are refusals:
+// nothing has happened.
+func (s *Server) start(a *active, req *writeRequest) (*job, error) {
+	id := make([]byte, 4)
+	rand.Read(id)
+	j := &job{
+		id: hex.EncodeToString(id), device: req.Device, req: req, active: a, started: time.Now(),
+		progress: flash.NewProgress(time.Now), begun: make(chan struct{}), done: make(chan struct{}),
+	}
+	j.progress.OnStage = s.notify
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	j.cancel = cancel
+
+	// The slot is taken before the disk is opened: that may take a while, and GET /status
+	// does not wait for it.
+	s.mu.Lock()
+	if s.slot != nil {
+		busy := &BusyError{s.slot.describe()}
+		s.mu.Unlock()
+		cancel(nil)
+		return nil, busy
+	}
+	s.slot = j
+	s.mu.Unlock()
+	var err error
+	if j.disk, err = s.opt.System.Open(req.Device, a.cfg.AllowedDevices); err != nil {
+		s.free(j)
+		return nil, err
+	}
+	s.mu.Lock()
+	s.job = j
+	s.mu.Unlock()
+
+	s.opt.Logf("job %s: %s asked for on %s, from %s", j.id, map[bool]string{true: "dry run", false: "write"}[req.DryRun], j.device, req.url.Redacted())
+	s.remember(s.Status())
+	s.jobs.Go(func() { s.run(ctx, j) })
+	return j, nil
+}
+
+// describe says which job runs, since when, and how far it is.
+func (j *job) describe() string {
+	select {
+	case <-j.done:
+		return fmt.Sprintf("job %s has ended, but %s has not let go of its last operation", j.id, j.device)
+	default:
+	}
+	return fmt.Sprintf("job %s writes %s to %s since %s and is at %d%%", j.id, j.req.url.Redacted(), j.device,
+		j.started.UTC().Format(time.RFC3339), j.progress.Snapshot().Percent)
+}
+
+// run does the job and frees the slot. A job that does not end after it was cancelled is
+// reported as ended, but keeps the slot until its disk lets go.
+func (s *Server) run(ctx context.Context, j *job) {
+	ended := make(chan struct{})
+	var (
+		dirty  bool
+		result *flash.Receipt
+		err    error
+	)
+	go func() {
+		defer close(ended)
+		defer func() {
+			if v := recover(); v != nil {
+				s.opt.Logf("BUG: panic in job %s: %v\n%s", j.id, v, debug.Stack())
+				err = fmt.Errorf("internal error; please report what the service's log says")
+			}
+		}()
+		result, err = s.write(ctx, j, &dirty)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done(): // cancelled, or the disk hangs
+		select {
+		case <-ended:
+		case <-time.After(grace):
+			s.conclude(j, nil, fmt.Errorf("%w; the disk does not respond, so what is on it is unknown: power the station off and on", context.Cause(ctx)))
+			<-ended
+			j.disk.Close()
+			s.free(j)
+			return
+		}
+	}
+	switch {
+	case err == errDry, err == nil:
+	case dirty:
+		err = fmt.Errorf("%w. The disk %s is left not bootable; write it again", err, j.device)
+	default:
+		err = fmt.Errorf("%w. The disk %s was not changed", err, j.device)
+	}
+	if e := j.disk.Close(); e != nil && err == nil {
+		err = &flash.DiskError{Why: "closing the disk failed", Err: e}
+	}
+	s.conclude(j, result, err)
+	s.free(j)
+}
+
+// write downloads, checks and writes. dirty is set when the disk is about to change.
+func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt, error) {
+	img, err := j.active.source.Open(ctx, j.req.url)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	plan, err := flash.Prepare(ctx, j.disk, img, img.Info, flash.Options{
+		SHA256: j.req.SHA256, NoVerify: !*j.req.Verify, Force: j.req.Force,
+		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	j.format, j.plan = img.Info.Format, plan.Describe()
+	s.mu.Unlock()
+	if j.req.DryRun {
+		return nil, errDry
+	}
+	// From here on a restart must find that the disk was being changed.
+	*dirty = true
+	st := s.Status()
+	st.Stage = flash.StageWiping
+	s.remember(st)
+	s.opt.Logf("job %s: writing %s", j.id, j.plan)
+	close(j.begun)
+	return plan.Run(ctx)
+}
+
+// conclude publishes the job's end.
+func (s *Server) conclude(j *job, result *flash.Receipt, err error) {
+	if err == nil {
+		model, serial := s.opt.System.StationModel()
+		j.result = &receipt{j.id, result, model, serial, s.opt.Version}
+		s.opt.Logf("job %s: complete: %s", j.id, result.Summary())
+	} else if err == errDry {
+		s.opt.Logf("job %s: dry run: would write %s", j.id, j.plan)
+	} else {
+		s.opt.Logf("job %s: failed: %v", j.id, err)
+	}
+	s.mu.Lock()
+	st := s.last
+	if !j.req.DryRun {
+		st = j.finalStatus(err)
+	}
+	s.mu.Unlock()
+	s.remember(st) // before anybody learns of the end and may stop the service
+	s.mu.Lock()
+	s.last = st
+	j.err = err
+	close(j.done)
+	s.mu.Unlock()
+	s.notify()
+	if err == nil && *j.req.Reboot {
+		s.rebootSoon(j)
+	}
+}
+
+// free gives the slot back.
+func (s *Server) free(j *job) {
+	j.cancel(nil)
+	s.mu.Lock()
+	s.slot, s.job = nil, nil
+	s.mu.Unlock()
+	s.notify()
+}
+
+// running returns the job that has not ended yet; nil if there is none.
+func (s *Server) running() *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runningLocked()
+}
+
+func (s *Server) runningLocked() *job {
+	if s.job == nil {
+		return nil
+	}
+	select {
+	case <-s.job.done:
+		return nil
+	default:
+		return s.job
+	}
+}
+
+// rebootSoon restarts the machine, after the answers have had time to get out.
+func (s *Server) rebootSoon(j *job) {
+	s.opt.Logf("job %s: rebooting, as asked for", j.id)
+	time.AfterFunc(2*time.Second, func() {
+		if err := s.opt.Reboot(); err != nil {
+			s.opt.Logf("job %s: the reboot failed: %v", j.id, err)
+		}
+	})
+}

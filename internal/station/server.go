@@ -1,0 +1,242 @@
+// Package station is the flashing station's HTTP service: it checks who asks for what,
+// runs one job at a time, and tells how it goes.
+//
+// The API is that of the service that this one replaces, so that the netboot server's
+// web UI works unchanged. Every response is JSON; every failure is
+// {"success":false,"error":"…"} with a sentence that says what happened and what to do.
+package station
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+	"github.com/openseastack/netboot-imager/internal/config"
+	"github.com/openseastack/netboot-imager/internal/disk"
+	"github.com/openseastack/netboot-imager/internal/guard"
+	"github.com/openseastack/netboot-imager/internal/source"
+)
+
+// Options configure a Server.
+type Options struct {
+	Version   string
+	System    disk.System
+	StatePath string       // file that remembers the job across restarts; "" for none
+	Reboot    func() error // restarts the machine
+	ReadAhead int          // bytes of download held in RAM
+	Logf      func(format string, args ...any)
+}
+
+// Server is the service. It answers 503 to everything but GET /health until Configure.
+type Server struct {
+	// config
+	opt    Options
+	router *httprouter.Router
+	active atomic.Pointer[active]
+
+	// state
+	ctx     context.Context // of jobs; ends at Shutdown
+	stop    context.CancelCauseFunc
+	jobs    sync.WaitGroup
+	mu      sync.Mutex
+	slot    *job          // that may use a disk; nil if none
+	job     *job          // the slot's, once its disk is open
+	last    Status        // while no job runs
+	changed chan struct{} // closed at a change of stage
+}
+
+// active is what comes out of a config.
+type active struct {
+	cfg    *config.Config
+	guard  *guard.Guard
+	source *source.Client
+}
+
+// New returns a server. If the state file says that a job was running when the service
+// ended, that is what GET /status reports.
+func New(opt Options) *Server {
+	ctx, stop := context.WithCancelCause(context.Background())
+	s := &Server{opt: opt, ctx: ctx, stop: stop, changed: make(chan struct{})}
+	s.last = s.restore()
+	s.router = s.routes()
+	return s
+}
+
+// Configure puts cfg in force.
+func (s *Server) Configure(cfg *config.Config) {
+	hosts := source.Hosts{Prefixes: append([]netip.Prefix{}, cfg.AllowedIPs...)}
+	for _, h := range cfg.ImageHosts {
+		if h.Name != "" {
+			hosts.Names = append(hosts.Names, h.Name)
+		} else {
+			hosts.Prefixes = append(hosts.Prefixes, h.Prefix)
+		}
+	}
+	s.active.Store(&active{
+		cfg:   cfg,
+		guard: guard.New(cfg.AllowedIPs, cfg.SharedSecret, time.Now),
+		source: source.NewClient(source.Config{
+			Hosts: hosts, Stall: cfg.StallTimeout, ReadAhead: s.opt.ReadAhead,
+			UserAgent: "netboot-imager/" + s.opt.Version, Logf: s.opt.Logf,
+		}),
+	})
+}
+
+func (s *Server) routes() *httprouter.Router {
+	r := httprouter.New()
+	// A path is right or wrong; nobody is sent elsewhere.
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %s; there are /health, /status, /events, /disks and /write-image", r.URL.Path)}
+	})
+	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
+		return &httpError{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; allowed: %s", r.URL.Path, r.Method, w.Header().Get("Allow"))}
+	})
+	for path, h := range map[string]handlerFunc{"/health": s.health, "/status": s.status, "/disks": s.disks} {
+		r.Handler(http.MethodGet, path, handler(s, h))
+		r.Handler(http.MethodHead, path, handler(s, h))
+	}
+	r.Handler(http.MethodGet, "/events", handler(s, s.events))
+	r.Handler(http.MethodPost, "/write-image", handler(s, withToken(s.writeImage)))
+	r.Handler(http.MethodDelete, "/write-image", handler(s, withToken(s.cancelWrite)))
+	return r
+}
+
+// ServeHTTP lets in who may use the service; GET /health is open.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			s.opt.Logf("BUG: panic in %s %s: %v\n%s", r.Method, r.URL.Path, v, debug.Stack())
+			s.fail(w, r, &httpError{http.StatusInternalServerError, "internal error; the service goes on, please report what its log says"})
+		}
+	}()
+	if r.URL.Path != "/health" {
+		a := s.active.Load()
+		if a == nil {
+			s.fail(w, r, &httpError{http.StatusServiceUnavailable, "the station is starting: it has no config yet; try again soon"})
+			return
+		}
+		if _, err := a.guard.Addr(r.RemoteAddr); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	s.router.ServeHTTP(w, r)
+}
+
+// handlerFunc is a handler that returns its error. Its active is nil for /health before
+// Configure, and never else.
+type handlerFunc func(a *active, w http.ResponseWriter, r *http.Request) error
+
+// handler adapts h to net/http.
+func handler(s *Server, h handlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(s.active.Load(), w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// withToken lets only requests with the token through to h.
+func withToken(h handlerFunc) handlerFunc {
+	return func(a *active, w http.ResponseWriter, r *http.Request) error {
+		addr, err := a.guard.Addr(r.RemoteAddr)
+		if err != nil {
+			return err
+		}
+		if err := a.guard.Token(addr, r.Header.Get("X-Netboot-Token")); err != nil {
+			return err
+		}
+		return h(a, w, r)
+	}
+}
+
+// failure is the JSON of every failure.
+type failure struct {
+	Success bool   `json:"success"`
+	Error   string `json:"error"`
+}
+
+// fail answers with an error, and logs it.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := statusOf(err)
+	var rate *guard.RateError
+	if errors.As(err, &rate) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(rate.Retry.Seconds())+1))
+	}
+	s.opt.Logf("%s %s from %s: %d: %v", r.Method, r.URL.Path, r.RemoteAddr, status, err)
+	reply(w, status, failure{Error: err.Error()})
+}
+
+// writeTimeout is how long a client may take to accept an answer.
+const writeTimeout = 30 * time.Second
+
+// reply answers with JSON.
+func reply(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"success":false,"error":"BUG: the answer cannot be encoded"}`)
+	}
+	// The server has no WriteTimeout, since answers to POST /write-image come late.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(append(b, '\n'))
+}
+
+// health says that the service lives. It is open to everybody.
+func (s *Server) health(a *active, w http.ResponseWriter, r *http.Request) error {
+	status := "ok"
+	if a == nil {
+		status = "starting"
+	}
+	reply(w, http.StatusOK, struct {
+		Service string `json:"service"`
+		Status  string `json:"status"`
+		Version string `json:"version"`
+	}{"netboot-imager", status, s.opt.Version})
+	return nil
+}
+
+// disks lists the allowed devices.
+func (s *Server) disks(a *active, w http.ResponseWriter, r *http.Request) error {
+	infos := s.opt.System.Inventory(a.cfg.AllowedDevices)
+	if j := s.running(); j != nil {
+		for i := range infos {
+			if infos[i].Device == j.device {
+				infos[i].InUse = "job " + j.id + " is writing it"
+			}
+		}
+	}
+	reply(w, http.StatusOK, struct {
+		Disks []disk.Info `json:"disks"`
+	}{infos})
+	return nil
+}
+
+// Shutdown cancels the running job, waits for its end until ctx ends, and returns what
+// became of it; nil if none ran.
+func (s *Server) Shutdown(ctx context.Context) error {
+	j := s.running()
+	s.stop(&CancelledError{"the end of the service"})
+	if j == nil {
+		return nil
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		return fmt.Errorf("job %s: the disk %s has not let go: %w", j.id, j.device, context.Cause(ctx))
+	}
+}
