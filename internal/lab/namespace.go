@@ -22,13 +22,13 @@ import (
 
 // Addresses within the namespace.
 const (
-	serverIP  = "10.77.0.1"
-	netmask   = "255.255.255.0"
-	firstIP   = "10.77.0.100"
-	lastIP    = "10.77.0.199"
-	bridge    = "br0"
-	tap       = "tap0"
-	tftpPort  = "69"
+	serverIP = "10.77.0.1"
+	netmask  = "255.255.255.0"
+	firstIP  = "10.77.0.100"
+	lastIP   = "10.77.0.199"
+	bridge   = "br0"
+	tap      = "tap0"
+	tftpPort = "69"
 )
 
 // Namespace is a network namespace of its own, with dnsmasq in it. It goes away with
@@ -139,8 +139,8 @@ func (n *Namespace) startDnsmasq(ctx context.Context, tree string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-", "--pid-file=",
-		"--user=root", "--port=0", "--interface="+bridge, "--bind-interfaces", "--no-ping", "--log-dhcp",
+	cmd := exec.Command("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--log-facility=-", "--pid-file=",
+		"--port=0", "--interface="+bridge, "--bind-interfaces", "--no-ping", "--log-dhcp",
 		"--dhcp-leasefile="+n.leases(), "--dhcp-authoritative",
 		"--dhcp-range="+firstIP+","+lastIP+","+netmask+",1h",
 		"--dhcp-option=option:router,"+serverIP,
