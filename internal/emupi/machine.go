@@ -16,15 +16,16 @@ import (
 
 // machine is a QEMU machine that stands in for a Pi.
 type machine struct {
-	args     []string
-	serial   string // what boot loaders put in the place of serial0 on the command line
-	nic      string // with %s for the MAC address
-	disk     string // with %d for a number that starts at 0; needs drive=d%[1]d
-	maxDisks int
-	dtb      bool     // give it the device tree that was fetched
-	cmdline  []string // what this emulation needs
-	memory   int      // MiB
-	pow2     bool     // the disk's size must be a power of two
+	args       []string
+	serial     string // what boot loaders put in the place of serial0 on the command line
+	nic        string // with %s for the MAC address
+	disk       string // with %d for its number from 0 and from 1; empty for an SD card
+	controller string // of the disks: one, because Linux numbers several as they come
+	maxDisks   int
+	dtb        bool     // give it the device tree that was fetched
+	cmdline    []string // what this emulation needs
+	memory     int      // MiB
+	pow2       bool     // the disk's size must be a power of two
 }
 
 var (
@@ -32,12 +33,16 @@ var (
 	raspi3b = machine{
 		args: []string{"-M", "raspi3b", "-serial", "null"}, serial: "ttyS0,115200",
 		nic: "usb-net,netdev=n0,mac=%s", disk: "", maxDisks: 1, dtb: true, memory: 1024, pow2: true,
-		// QEMU resets at once when the watchdog is armed, which gokrazy does.
-		cmdline: []string{"initcall_blacklist=bcm2835_wdt_driver_init"},
+		cmdline: []string{
+			// QEMU resets at once when the watchdog is armed, which gokrazy does.
+			"initcall_blacklist=bcm2835_wdt_driver_init",
+			// hw/usb/hcd-dwc2.c in QEMU asks for this one.
+			"dwc_otg.fiq_fsm_enable=0",
+		},
 	}
 	virt = machine{
 		args: []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2"}, serial: "ttyAMA0,115200",
-		nic: "virtio-net-pci,netdev=n0,mac=%s,romfile=", disk: "nvme,drive=d%[1]d,serial=EMUPI%[1]d", maxDisks: 4, memory: 1024,
+		nic: "virtio-net-pci,netdev=n0,mac=%s,romfile=", disk: "nvme-ns,bus=nvme0,drive=d%d,nsid=%d", controller: "nvme,id=nvme0,serial=EMUPI", maxDisks: 4, memory: 1024,
 	}
 )
 
@@ -132,13 +137,16 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		}
 		args = append(args, f.flag, path)
 	}
+	if m.controller != "" && len(cfg.Disks) > 0 {
+		args = append(args, "-device", m.controller)
+	}
 	for i, disk := range cfg.Disks {
 		drive := fmt.Sprintf("file=%s,format=raw,id=d%d", strings.ReplaceAll(disk, ",", ",,"), i)
 		if m.disk == "" {
 			args = append(args, "-drive", drive+",if=sd")
 			continue
 		}
-		args = append(args, "-drive", drive+",if=none", "-device", fmt.Sprintf(m.disk, i))
+		args = append(args, "-drive", drive+",if=none", "-device", fmt.Sprintf(m.disk, i, i+1))
 	}
 	return args, nil
 }

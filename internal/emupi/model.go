@@ -3,6 +3,8 @@ package emupi
 import (
 	"fmt"
 	"strings"
+
+	"github.com/openseastack/netboot-imager/internal/netboot"
 )
 
 // family is a kind of boot loader.
@@ -99,3 +101,12 @@ func (m *Model) Runs() bool { return m.machine != nil }
 // Prefix is the directory in which the model looks for its files over TFTP: the last
 // eight hex digits of its serial number.
 func (m *Model) Prefix() string { return m.Serial[len(m.Serial)-8:] + "/" }
+
+// SetSerial gives it another serial number, of 8 or 16 hex digits.
+func (m *Model) SetSerial(serial string) error {
+	if _, err := netboot.StationDir(serial); err != nil {
+		return err
+	}
+	m.Serial = strings.ToLower(fmt.Sprintf("%016s", serial))
+	return nil
+}

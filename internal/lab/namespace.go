@@ -139,6 +139,8 @@ func (n *Namespace) startDnsmasq(ctx context.Context, tree string) error {
 		return err
 	}
 	defer log.Close()
+	// --no-daemon also keeps dnsmasq from changing its credentials, which would take the
+	// death signal away that ends it with this process.
 	cmd := exec.Command("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--log-facility=-", "--pid-file=",
 		"--port=0", "--interface="+bridge, "--bind-interfaces", "--no-ping", "--log-dhcp",
 		"--dhcp-leasefile="+n.leases(), "--dhcp-authoritative",

@@ -104,6 +104,9 @@ func (u *User) Start(cmd *exec.Cmd) (*Process, error) {
 // TFTPAddr implements Network.
 func (u *User) TFTPAddr() string { return u.addr }
 
+// UseTFTP makes TFTPAddr another server's address, host:port.
+func (u *User) UseTFTP(addr string) { u.addr = addr }
+
 // Server implements Network.
 func (u *User) Server() string { return qemuHost }
 
