@@ -23,8 +23,9 @@ const token = "example-token-for-tests"
 
 // shared is what all tests use: a gokrazy build of the station and trees made of it.
 var shared struct {
-	dir string
-	gaf func() (string, error)
+	dir   string
+	gaf   func() (string, error) // the station
+	hello func() (string, error) // the hello instance, with an imager and its configuration
 }
 
 func TestMain(m *testing.M) {
@@ -41,6 +42,9 @@ func testMain(m *testing.M) int {
 	shared.dir = dir
 	shared.gaf = sync.OnceValues(func() (string, error) {
 		return gok(dir, "station.gaf", "gokrazy-instance", "../..", "--gaf")
+	})
+	shared.hello = sync.OnceValues(func() (string, error) {
+		return gok(dir, "hello.gaf", "hello", "testdata", "--gaf")
 	})
 	return m.Run()
 }
