@@ -189,14 +189,20 @@ func (s *site) up(t *testing.T, vm *emupi.VM, start time.Time) {
 func (s *site) write(t *testing.T, image string) (stages []string) {
 	t.Helper()
 	start := time.Now()
-	done := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	watched := make(chan []string)
-	go func() { watched <- s.watch(t, done) }()
+	go func() { watched <- s.watch(ctx, t) }()
 	code, body, err := s.Station(8888).WriteImage(t.Context(), token, map[string]any{
 		"device": s.Model.Disk, "image_url": s.base + lab.ImagePath + image, "netboot_ip": s.net.Server(),
 	})
-	close(done)
+	stop()
 	stages = <-watched
+	if st, serr := s.Station(8888).Status(t.Context()); serr != nil {
+		t.Error(serr)
+	} else {
+		stages = append(stages, st.Stage)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,21 +218,15 @@ func (s *site) write(t *testing.T, image string) (stages []string) {
 	return stages
 }
 
-// watch collects the stages until done and once more after it.
-func (s *site) watch(t *testing.T, done <-chan struct{}) (stages []string) {
-	for last := false; ; {
-		if st, err := s.Station(8888).Status(t.Context()); err != nil {
-			t.Errorf("during the write: %v", err)
-		} else if len(stages) == 0 || stages[len(stages)-1] != st.Stage {
+// watch collects the stages that /events tells, until ctx ends.
+func (s *site) watch(ctx context.Context, t *testing.T) (stages []string) {
+	err := s.Station(8888).Events(ctx, func(st emupi.Status) {
+		if len(stages) == 0 || stages[len(stages)-1] != st.Stage {
 			stages = append(stages, st.Stage)
 		}
-		if last {
-			return stages
-		}
-		select {
-		case <-done:
-			last = true
-		case <-time.After(50 * time.Millisecond):
-		}
+	})
+	if err != nil {
+		t.Error(err)
 	}
+	return stages
 }

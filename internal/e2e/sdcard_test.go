@@ -45,7 +45,7 @@ func TestSDCard(t *testing.T) {
 	s.up(t, vm, start)
 
 	stages := s.write(t, "station")
-	for _, want := range []string{"writing", "syncing", "complete"} {
+	for _, want := range []string{"wiping", "writing", "syncing", "complete"} {
 		if !slices.Contains(stages, want) {
 			t.Errorf("stages were %q, want %s among them", stages, want)
 		}

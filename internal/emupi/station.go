@@ -1,6 +1,7 @@
 package emupi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -137,4 +138,41 @@ func (s *Station) WriteImage(ctx context.Context, token string, request map[stri
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Netboot-Token", token)
 	return s.do(req)
+}
+
+// Events calls f for each event of GET /events until ctx ends, which is no error.
+func (s *Station) Events(ctx context.Context, f func(Status)) error {
+	url, err := s.URL("/events")
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /events: %s", res.Status)
+	}
+	sc := bufio.NewScanner(res.Body)
+	sc.Buffer(nil, 1<<20) // a receipt is long
+	for sc.Scan() {
+		data, ok := bytes.CutPrefix(sc.Bytes(), []byte("data:"))
+		if !ok {
+			continue
+		}
+		var st Status
+		if err := json.Unmarshal(data, &st); err != nil {
+			return fmt.Errorf("GET /events: %w", err)
+		}
+		f(st)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return sc.Err()
 }
