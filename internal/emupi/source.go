@@ -29,7 +29,7 @@ type tftpSource struct {
 }
 
 // errEarly ends a transfer after the server has told the size.
-var errEarly = errors.New("Early terminate") //nolint:staticcheck // the words on the wire
+var errEarly = errors.New("early terminate")
 
 func (s *tftpSource) fetch(name string, blksize int) ([]byte, error) {
 	var buf bytes.Buffer
