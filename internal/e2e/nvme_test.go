@@ -95,7 +95,7 @@ func (s *site) ownDisk(t *testing.T) {
 	for _, tt := range []struct {
 		device string
 		code   int
-	}{{"/dev/nvme0n1", http.StatusConflict}, {"/dev/nvme0n2", http.StatusOK}} {
+	}{{"/dev/nvme0n1", http.StatusConflict}, {"/dev/vda", http.StatusOK}} {
 		code, body, err := s.Station(8888).WriteImage(t.Context(), token, map[string]any{"device": tt.device, "image_url": s.base + lab.ImagePath + "small"})
 		if err != nil {
 			t.Fatal(err)

@@ -16,23 +16,23 @@ import (
 
 // machine is a QEMU machine that stands in for a Pi.
 type machine struct {
-	args       []string
-	serial     string // what boot loaders put in the place of serial0 on the command line
-	nic        string // with %s for the MAC address
-	disk       string // with %d for its number from 0 and from 1; empty for an SD card
-	controller string // of the disks: one, because Linux numbers several as they come
-	maxDisks   int
-	dtb        bool     // give it the device tree that was fetched
-	cmdline    []string // what this emulation needs
-	memory     int      // MiB
-	pow2       bool     // the disk's size must be a power of two
+	args   []string
+	serial string // what boot loaders put in the place of serial0 on the command line
+	nic    string // with %s for the MAC address
+	// disks are devices, each for the drive with its number; empty for an SD card. Two
+	// NVMe disks would get their names in the order Linux happens to find them.
+	disks   []string
+	dtb     bool     // give it the device tree that was fetched
+	cmdline []string // what this emulation needs
+	memory  int      // MiB
+	pow2    bool     // the disk's size must be a power of two
 }
 
 var (
 	// QEMU's raspi3b has always 1 GiB of RAM.
 	raspi3b = machine{
 		args: []string{"-M", "raspi3b", "-serial", "null"}, serial: "ttyS0,115200",
-		nic: "usb-net,netdev=n0,mac=%s", disk: "", maxDisks: 1, dtb: true, memory: 1024, pow2: true,
+		nic: "usb-net,netdev=n0,mac=%s", disks: []string{""}, dtb: true, memory: 1024, pow2: true,
 		cmdline: []string{
 			// QEMU resets at once when the watchdog is armed, which gokrazy does.
 			"initcall_blacklist=bcm2835_wdt_driver_init",
@@ -42,7 +42,7 @@ var (
 	}
 	virt = machine{
 		args: []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2"}, serial: "ttyAMA0,115200",
-		nic: "virtio-net-pci,netdev=n0,mac=%s,romfile=", disk: "nvme-ns,bus=nvme0,drive=d%d,nsid=%d", controller: "nvme,id=nvme0,serial=EMUPI", maxDisks: 4, memory: 1024,
+		nic: "virtio-net-pci,netdev=n0,mac=%s,romfile=", disks: []string{"nvme,drive=d0,serial=EMUPI", "virtio-blk-pci,drive=d1"}, memory: 1024,
 	}
 )
 
@@ -77,8 +77,8 @@ func StartVM(cfg VMConfig) (*VM, error) {
 	if m == nil {
 		return nil, fmt.Errorf("QEMU cannot run a Raspberry Pi %s: only the fetching is played", cfg.Model.Name)
 	}
-	if len(cfg.Disks) > m.maxDisks {
-		return nil, fmt.Errorf("a Raspberry Pi %s has at most %d disks here", cfg.Model.Name, m.maxDisks)
+	if len(cfg.Disks) > len(m.disks) {
+		return nil, fmt.Errorf("a Raspberry Pi %s has at most %d disks here", cfg.Model.Name, len(m.disks))
 	}
 	if cfg.Console == "" {
 		cfg.Console = "console.log"
@@ -137,16 +137,13 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		}
 		args = append(args, f.flag, path)
 	}
-	if m.controller != "" && len(cfg.Disks) > 0 {
-		args = append(args, "-device", m.controller)
-	}
 	for i, disk := range cfg.Disks {
 		drive := fmt.Sprintf("file=%s,format=raw,id=d%d", strings.ReplaceAll(disk, ",", ",,"), i)
-		if m.disk == "" {
+		if m.disks[i] == "" {
 			args = append(args, "-drive", drive+",if=sd")
 			continue
 		}
-		args = append(args, "-drive", drive+",if=none", "-device", fmt.Sprintf(m.disk, i, i+1))
+		args = append(args, "-drive", drive+",if=none", "-device", m.disks[i])
 	}
 	return args, nil
 }
