@@ -46,9 +46,9 @@ func statePath(port int) string {
 }
 
 // readAhead is how many bytes of download are held in RAM: a sixteenth of what is free,
-// 4 to 32 MiB.
+// 4 to 16 MiB.
 func readAhead(proc string) int {
-	const least, most = 4 << 20, 32 << 20
+	const least, most = 4 << 20, 16 << 20
 	b, _ := os.ReadFile(filepath.Join(proc, "meminfo"))
 	for line := range bytes.Lines(b) {
 		if kib, ok := strings.CutPrefix(string(line), "MemAvailable:"); ok {

@@ -27,9 +27,10 @@ type environment struct {
 	configPaths []string
 }
 
-// memoryLimit is where the garbage collector begins to work harder, in bytes. A station
-// may have 512 MiB for everything; GOMEMLIMIT overrides it.
-const memoryLimit = 128 << 20
+// memoryLimit is where the garbage collector begins to work harder, in bytes: above what
+// a job needs at once (ring 16 MiB, blocks 40 MiB, decoder up to 72 MiB), and such that the
+// whole process stays below 192 MiB. GOMEMLIMIT overrides it.
+const memoryLimit = 144 << 20
 
 // run is the program. It returns nil when ctx ends and no write was running.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, env environment) error {

@@ -151,16 +151,17 @@ func (t *Target) Sync() error {
 }
 
 // RereadPartitions has the kernel read the partition table again and returns what it
-// found. For a target whose partitions the kernel does not scan (regular files, some
-// loop devices) the partitions are those of the table.
+// found. Where the kernel finds nothing, because it does not scan such a target (regular
+// files, some loop devices) or does not know this kind of table, the partitions are those
+// of the table on the medium.
 func (t *Target) RereadPartitions() ([]Partition, error) {
 	if !t.node.file {
 		err := t.rescan()
-		if err == nil {
-			return t.node.partitions(), nil
-		}
-		if !errors.Is(err, unix.EINVAL) { // EINVAL: the kernel does not scan this disk (disk_scan_partitions in block/genhd.c)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: the kernel does not scan this disk (disk_scan_partitions in block/genhd.c)
 			return nil, fmt.Errorf("the kernel could not read the new partition table of %s: %w", t.node.path, err)
+		}
+		if found := t.node.partitions(); err == nil && len(found) > 0 {
+			return found, nil
 		}
 	}
 	head := AlignedBuffer(int(min(ptable.HeadSize, t.size)))

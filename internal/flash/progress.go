@@ -105,6 +105,13 @@ func (p *Progress) begin(stage, message string) {
 	}
 }
 
+// Note shows message until the next sample: something is in the way, but not for ever.
+func (p *Progress) Note(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snap.Message = message
+}
+
 // advance raises the percent, which never goes back and is 100 only for a complete job.
 func (p *Progress) advance(percent float64) {
 	p.highest = math.Min(99, math.Max(p.highest, percent))

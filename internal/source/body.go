@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +32,7 @@ type body struct {
 	url   string // for messages: without a password
 	req   *http.Request
 	stall time.Duration
-	logf  func(format string, args ...any)
+	note  func(sentence string)
 
 	// state
 	cur      io.ReadCloser // nil while not connected
@@ -42,6 +43,7 @@ type body struct {
 	offset   int64     // bytes of the resource so far, base included
 	noRanges bool      // the server does not honour Range
 	sum      hash.Hash // of the bytes from base on
+	fresh    bool      // something new has come since the last fault
 	forward  int       // attempts in a row that read forward and brought nothing new
 	waiting  time.Time // since when no byte has come; zero if one has
 	last     error     // what went wrong last
@@ -110,7 +112,7 @@ func (b *body) Read(p []byte) (int, error) {
 			b.offset += int64(n)
 			b.received.Store(b.offset)
 			b.sum.Write(p[:n])
-			b.waiting, b.forward = time.Time{}, 0
+			b.waiting, b.forward, b.fresh = time.Time{}, 0, true
 			return n, nil
 		}
 		if err == io.EOF {
@@ -121,7 +123,7 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, context.Cause(b.ctx)
 		}
 		if permanent(err) {
-			return 0, err
+			return 0, b.final(err)
 		}
 		b.last = err
 		left := b.stall - time.Since(b.waiting)
@@ -129,9 +131,13 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, b.giveUp()
 		}
 		b.retries.Add(1)
-		// Forty stations must not come back in step.
+		// Forty stations must not come back in step. A connection that brought something is
+		// worth another one at once.
 		wait := min(backoff/2+rand.N(backoff), left)
-		b.logf("image server: %s: %v after %d bytes; connecting again in %v", b.url, err, b.offset, wait.Round(time.Millisecond))
+		if b.fresh {
+			wait, b.fresh = rand.N(firstBackoff/8), false
+		}
+		b.note(fmt.Sprintf("image server: %v after %d bytes; connecting again in %v", bare(err), b.offset, wait.Round(time.Millisecond)))
 		select {
 		case <-b.ctx.Done():
 			return 0, context.Cause(b.ctx)
@@ -307,6 +313,30 @@ func (b *body) skip() error {
 	return nil
 }
 
+// final makes a fault that cannot be cured an error that names the server.
+func (b *body) final(err error) error {
+	var (
+		host   *HostError
+		server *ServerError
+	)
+	switch {
+	case errors.As(err, &host):
+		return host
+	case errors.As(err, &server):
+		return server
+	}
+	return &ServerError{b.url, "cannot be used", bare(err)}
+}
+
+// bare takes the URL off an error: it stands in the message already.
+func bare(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
 // giveUp turns the last fault into the error that ends the download.
 func (b *body) giveUp() error {
 	waited := time.Since(b.waiting).Round(100 * time.Millisecond)
@@ -322,7 +352,7 @@ func (b *body) giveUp() error {
 	case errors.Is(b.last, errQuiet), isTimeout(b.last) && !isDial(b.last):
 		return &StallError{b.url, b.offset, waited}
 	}
-	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v); check that it runs and the address is right", waited), b.last}
+	return &ServerError{b.url, fmt.Sprintf("cannot be reached (tried for %v; check that it runs and that the address is right)", waited), bare(b.last)}
 }
 
 // statusError is an HTTP status that may go away by itself.

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
-	"github.com/ulikunitz/xz"
+	"github.com/openseastack/netboot-imager/internal/gunzip"
+	"github.com/openseastack/netboot-imager/internal/unxz"
 )
 
 // A decoder turns a compressed stream into the image. Read returns io.EOF only if the
@@ -23,6 +24,18 @@ type decoder interface {
 // errTrailing is the fault of a stream behind whose end something else than zeros follows.
 var errTrailing = errors.New("something other than zero padding follows its end")
 
+// gunzipBy switches gzip back to github.com/klauspost/pgzip if it says "pgzip".
+var gunzipBy = os.Getenv("NETBOOT_IMAGER_GUNZIP")
+
+// trailing reports whether err says that a stream is complete and junk follows.
+func trailing(err error) bool {
+	var (
+		gz *gunzip.TrailingError
+		xz *unxz.TrailingError
+	)
+	return errors.Is(err, errTrailing) || errors.As(err, &gz) || errors.As(err, &xz)
+}
+
 // maxWindow bounds the memory in bytes that a zstd stream can ask for: what zstd writes
 // without --ultra --long. A station may have 1 GiB in all.
 const maxWindow = 64 << 20
@@ -32,13 +45,12 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	br := bufio.NewReaderSize(src, sniffSize)
 	switch format {
 	case Gzip:
-		return newGzip(br)
-	case XZ:
-		r, err := xz.NewReader(br)
-		if err != nil {
-			return nil, err
+		if gunzipBy == "pgzip" {
+			return newPgzip(br)
 		}
-		return nopCloser{&xzDecoder{r}}, nil
+		return gunzip.NewReader(src, gunzip.Options{EndMarker: true})
+	case XZ:
+		return unxz.NewReader(br, unxz.Options{MaxMemory: xzMemory})
 	case Zstd:
 		return newZstd(br)
 	case Bzip2:
@@ -48,6 +60,10 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	}
 	return nil, fmt.Errorf("BUG: no decoder for %q", format)
 }
+
+// xzMemory bounds the memory in bytes for xz's dictionary and for blocks that are decoded
+// beside each other.
+const xzMemory = 72 << 20
 
 type nopCloser struct{ io.Reader }
 
@@ -73,55 +89,6 @@ func noEOF(err error) error {
 	}
 	return err
 }
-
-// gzipDecoder decodes any number of gzip members (RFC 1952), each through pgzip, whose
-// read-ahead decodes beside the reader.
-type gzipDecoder struct {
-	br *bufio.Reader
-	z  *pgzip.Reader
-}
-
-func newGzip(br *bufio.Reader) (*gzipDecoder, error) {
-	z, err := pgzip.NewReaderN(br, 1<<20, 4)
-	if err != nil {
-		return nil, noEOF(err)
-	}
-	z.Multistream(false)
-	return &gzipDecoder{br, z}, nil
-}
-
-func (d *gzipDecoder) Read(p []byte) (int, error) {
-	for {
-		n, err := d.z.Read(p)
-		if n > 0 || err == nil {
-			return n, nil // an error comes again
-		}
-		if err != io.EOF {
-			return 0, err
-		}
-		next, err := d.br.Peek(1)
-		if err != nil {
-			return 0, err // io.EOF: the end
-		}
-		if next[0] == 0 {
-			return 0, onlyZeros(d.br)
-		}
-		if err := d.z.Reset(d.br); err != nil {
-			if errors.Is(err, pgzip.ErrHeader) {
-				return 0, errTrailing
-			}
-			return 0, noEOF(err)
-		}
-		d.z.Multistream(false)
-	}
-}
-
-func (d *gzipDecoder) Close() error { return d.z.Close() }
-
-// xzDecoder fixes the ends of xz.Reader.
-type xzDecoder struct{ r *xz.Reader }
-
-func (d *xzDecoder) Read(p []byte) (int, error) { return d.r.Read(p) }
 
 // zstdDecoder decodes zstd frames (RFC 8878). The frames' walker sees to the ends.
 type zstdDecoder struct {

@@ -16,8 +16,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Config configures a Client.
@@ -26,7 +28,6 @@ type Config struct {
 	Stall     time.Duration // no new byte for this long ends a download
 	ReadAhead int           // size in bytes of the ring; at least 64 KiB
 	UserAgent string
-	Logf      func(format string, args ...any)
 }
 
 // Client opens images.
@@ -48,6 +49,9 @@ func NewClient(cfg Config) *Client {
 	}}}
 }
 
+// hostChars are what host names and addresses are made of.
+const hostChars = "abcdefghijklmnopqrstuvwxyz0123456789.-_:%"
+
 // ParseURL checks an image's URL: http or https, with a host.
 func ParseURL(raw string) (*url.URL, error) {
 	if raw == "" {
@@ -66,6 +70,9 @@ func ParseURL(raw string) (*url.URL, error) {
 	}
 	if u.Hostname() == "" {
 		return nil, errors.New("image_url names no host; write it like http://10.10.200.75:38434/api/images/download/NAME")
+	}
+	if strings.ContainsFunc(u.Hostname(), func(c rune) bool { return !strings.ContainsRune(hostChars, unicode.ToLower(c)) }) {
+		return nil, fmt.Errorf("image_url names the host %q, which is neither an address nor a host name", u.Hostname())
 	}
 	return u, nil
 }
@@ -106,10 +113,11 @@ type Stream struct {
 	err    error // sticky
 }
 
-// Open connects to u and reads as much as is needed to tell the format. Errors are
-// *HostError, *ServerError, *StallError, *ImageError, or the context's cause.
-func (c *Client) Open(ctx context.Context, u *url.URL) (*Stream, error) {
-	return c.open(ctx, u, nil, 0)
+// Open connects to u and reads as much as is needed to tell the format. Each fault that
+// is about to be cured by another connection is told to note, from another goroutine.
+// Errors are *HostError, *ServerError, *StallError, *ImageError, or the context's cause.
+func (c *Client) Open(ctx context.Context, u *url.URL, note func(sentence string)) (*Stream, error) {
+	return c.open(ctx, u, note, nil, 0)
 }
 
 // Again opens the image once more, at off bytes into it. It is an error if it is not the
@@ -119,7 +127,7 @@ func (s *Stream) Again(ctx context.Context, off int64) (io.ReadCloser, error) {
 	if s.Info.Format != Raw {
 		start = 0
 	}
-	again, err := s.client.open(ctx, s.url, s, start)
+	again, err := s.client.open(ctx, s.url, s.body.note, s, start)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +138,7 @@ func (s *Stream) Again(ctx context.Context, off int64) (io.ReadCloser, error) {
 	return again, nil
 }
 
-func (c *Client) open(ctx context.Context, u *url.URL, first *Stream, start int64) (*Stream, error) {
+func (c *Client) open(ctx context.Context, u *url.URL, note func(string), first *Stream, start int64) (*Stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -139,7 +147,7 @@ func (c *Client) open(ctx context.Context, u *url.URL, first *Stream, start int6
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	b := &body{
-		ctx: ctx, http: c.http, url: u.Redacted(), req: req, stall: c.cfg.Stall, logf: c.cfg.Logf,
+		ctx: ctx, http: c.http, url: u.Redacted(), req: req, stall: c.cfg.Stall, note: note,
 		base: start, offset: start, sum: sha256.New(), ident: identity{total: -1},
 	}
 	if first != nil {
@@ -173,10 +181,11 @@ func (s *Stream) begin(first *Stream) error {
 			s.Info.Size = id.total
 		}
 	}
-	s.dec, err = newDecoder(s.Info.Format, br)
+	dec, err := newDecoder(s.Info.Format, br)
 	if err != nil {
 		return s.explain(err)
 	}
+	s.dec = dec // not before: a nil *gzipDecoder would not be a nil decoder
 	return nil
 }
 
@@ -206,8 +215,8 @@ func (s *Stream) explain(err error) error {
 	}
 	format := s.Info.Format
 	switch {
-	case errors.Is(err, errTrailing):
-		return &ImageError{format, fmt.Sprintf("the image has junk behind its end: its %s data is complete, but %v; upload it again", format, err), nil}
+	case trailing(err):
+		return &ImageError{format, fmt.Sprintf("the image has junk behind its end: its %s data is complete, but something other than zero padding follows; upload it again", format), nil}
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &ImageError{format, fmt.Sprintf("the image is truncated: its %s data ends early, after %d bytes of download; upload it again", format, s.Taken()), nil}
 	}

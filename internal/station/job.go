@@ -126,7 +126,7 @@ func (s *Server) run(ctx context.Context, j *job) {
 		select {
 		case <-ended:
 		case <-time.After(grace):
-			s.conclude(j, nil, fmt.Errorf("%w; the disk does not respond, so what is on it is unknown: power the station off and on", context.Cause(ctx)))
+			s.conclude(j, nil, fmt.Errorf("%w; the disk does not respond, so what is on it is unknown: power the station off and on", context.Cause(ctx)), false)
 			<-ended
 			j.disk.Close()
 			s.free(j)
@@ -143,20 +143,24 @@ func (s *Server) run(ctx context.Context, j *job) {
 	if e := j.disk.Close(); e != nil && err == nil {
 		err = &flash.DiskError{Why: "closing the disk failed", Err: e}
 	}
-	s.conclude(j, result, err)
-	s.free(j)
+	debug.FreeOSMemory() // the next job must not find this one's buffers still there
+	s.conclude(j, result, err, true)
 }
 
 // write downloads, checks and writes. dirty is set when the disk is about to change.
 func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt, error) {
-	img, err := j.active.source.Open(ctx, j.req.url)
+	logf := func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) }
+	img, err := j.active.source.Open(ctx, j.req.url, func(sentence string) {
+		logf("%s", sentence)
+		j.progress.Note(sentence)
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer img.Close()
 	plan, err := flash.Prepare(ctx, j.disk, img, img.Info, flash.Options{
 		SHA256: j.req.SHA256, NoVerify: !*j.req.Verify, Force: j.req.Force,
-		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) },
+		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: logf,
 	})
 	if err != nil {
 		return nil, err
@@ -177,8 +181,9 @@ func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt
 	return plan.Run(ctx)
 }
 
-// conclude publishes the job's end.
-func (s *Server) conclude(j *job, result *flash.Receipt, err error) {
+// conclude publishes the job's end, and with it gives the slot back if free is set: whoever
+// learns of the end may ask for the next job.
+func (s *Server) conclude(j *job, result *flash.Receipt, err error, free bool) {
 	if err == nil {
 		model, serial := s.opt.System.StationModel()
 		j.result = &receipt{j.id, result, model, serial, s.opt.Version}
@@ -199,7 +204,11 @@ func (s *Server) conclude(j *job, result *flash.Receipt, err error) {
 	s.last = st
 	j.err = err
 	close(j.done)
+	if free {
+		s.slot, s.job = nil, nil
+	}
 	s.mu.Unlock()
+	j.cancel(nil)
 	s.notify()
 	if err == nil && *j.req.Reboot {
 		s.rebootSoon(j)

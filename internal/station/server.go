@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ func (s *Server) Configure(cfg *config.Config) {
 		guard: guard.New(cfg.AllowedIPs, cfg.SharedSecret, time.Now),
 		source: source.NewClient(source.Config{
 			Hosts: hosts, Stall: cfg.StallTimeout, ReadAhead: s.opt.ReadAhead,
-			UserAgent: "netboot-imager/" + s.opt.Version, Logf: s.opt.Logf,
+			UserAgent: "netboot-imager/" + s.opt.Version,
 		}),
 	})
 }
@@ -99,6 +100,8 @@ func (s *Server) routes() *httprouter.Router {
 		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %s; there are /health, /status, /events, /disks and /write-image", r.URL.Path)}
 	})
 	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
+		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
+		w.Header().Set("Allow", strings.TrimSuffix(allow, ", OPTIONS"))
 		return &httpError{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; allowed: %s", r.URL.Path, r.Method, w.Header().Get("Allow"))}
 	})
 	for path, h := range map[string]handlerFunc{"/health": s.health, "/status": s.status, "/disks": s.disks} {

@@ -1,6 +1,7 @@
 package station
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -58,7 +59,7 @@ func (j *job) status() Status {
 		st.ETASeconds = &p.ETASeconds
 	}
 	if st.Stage == "" {
-		st.Stage, st.Message = flash.StageChecking, "Connecting to the image server"
+		st.Stage, st.Message = flash.StageChecking, cmp.Or(st.Message, "Connecting to the image server")
 	}
 	return st
 }
