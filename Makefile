@@ -24,3 +24,21 @@ deps-test:
 .PHONY: build
 build: ## the imager for this machine, in build/imager
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/imager ./imager
+
+.PHONY: netboot
+netboot: build/station.gaf ## the tree that Pis netboot from, in build/netboot (flags: MKNETBOOT='-station SERIAL -config-url URL')
+	$(GO) run ./tools/mknetboot -gaf build/station.gaf -out build/netboot $(MKNETBOOT)
+
+# gok decides what to build anew; the archive is made each time.
+.PHONY: build/station.gaf
+build/station.gaf:
+	@mkdir -p build
+	$(GO) tool gok -i gokrazy-instance --parent_dir . overwrite --gaf build/station.gaf
+
+.PHONY: demo
+demo: deps-demo build/station.gaf ## netboot an emulated Pi 3B, write its card, boot that (flags: DEMO='-model virt-nvme')
+	$(GO) run ./tools/emupi demo -gaf build/station.gaf $(DEMO)
+
+.PHONY: deps-demo
+deps-demo:
+	@tools/install-deps.sh $$(test $$(id -u) -eq 0 && echo demo || echo demo-user)

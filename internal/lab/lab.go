@@ -1,0 +1,47 @@
+package lab
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os/exec"
+	"time"
+)
+
+// Network is what an emulated Pi, its boot server and who operates it are on. Close
+// it after use.
+type Network interface {
+	// Do runs f, and the sockets that it opens, within the network.
+	Do(f func() error) error
+	// Start starts a program within the network. It dies with this process.
+	Start(cmd *exec.Cmd) (*Process, error)
+	// TFTPAddr is where the tree is served, host:port within the network.
+	TFTPAddr() string
+	// Server is this machine's address as the station sees it.
+	Server() string
+	// Listen listens on a TCP port that the station reaches at Server; 0 takes a free one.
+	Listen(port int) (net.Listener, error)
+	// StationAddr is the host:port where the station's port is reached, once it has an
+	// address. Only 8888 and 80 can be had.
+	StationAddr(mac string, port int) (string, error)
+	// QEMUNetdev is QEMU's argument to -netdev, with id=n0.
+	QEMUNetdev() string
+	// Close ends every program and removes the network.
+	Close() error
+}
+
+// Client is an HTTP client within the network. It has no time limit of its own, for a
+// write may take as long as it takes.
+func Client(n Network) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, // stations are restarted behind the same address
+		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+			d := net.Dialer{Timeout: 5 * time.Second}
+			err = n.Do(func() error {
+				c, err = d.DialContext(ctx, network, addr)
+				return err
+			})
+			return c, err
+		},
+	}}
+}
