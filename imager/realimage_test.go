@@ -154,12 +154,16 @@ func startImager(t *testing.T, dir, dev string) (base string, stop func()) {
 		t.Fatal(err)
 	}
 	base = fmt.Sprintf("http://127.0.0.1:%d", port)
-	for range 200 {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get(base + "/health"); err == nil {
 			resp.Body.Close()
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
+		if time.Now().After(deadline) {
+			cmd.Process.Kill()
+			cmd.Wait()
+			t.Fatalf("the imager does not answer; its log:\n%s", log.String())
+		}
 	}
 	return base, func() {
 		cmd.Process.Signal(unix.SIGTERM)

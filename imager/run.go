@@ -185,7 +185,9 @@ func (p *program) serve(ctx context.Context, s *station.Server, ln net.Listener)
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(logWriter(p.logf), "", 0),
+		// "OPTIONS *" is answered like everything else.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     log.New(logWriter(p.logf), "", 0),
 		// No ReadTimeout and WriteTimeout: an answer to POST /write-image may take an hour.
 		// The handlers set deadlines of their own.
 	}

@@ -43,8 +43,7 @@ type Disk interface {
 
 // Image is what a job writes; *source.Stream is one.
 type Image interface {
-	io.Reader // image bytes; io.EOF only at a clean and complete end
-	Received() int64
+	io.Reader     // image bytes; io.EOF only at a clean and complete end
 	Taken() int64 // downloaded bytes that were decoded
 	Retries() int64
 	Starved() time.Duration    // waited for the network
@@ -87,7 +86,7 @@ type Plan struct {
 	table   *ptable.Table // nil if there is none (force)
 	digests []uint64      // of the blocks behind the head, in order
 	size    int64         // of the image, known at its end
-	dirty   bool          // the disk has been changed
+	state   DiskState
 	receipt Receipt
 }
 
@@ -147,6 +146,9 @@ func (p *Plan) recognise() error {
 			return &TooLargeError{Need: part.End(), Have: have, What: fmt.Sprintf("partition %d of the image", part.Number)}
 		}
 	}
+	if table.AlternateEnd > have {
+		return &TooLargeError{Need: table.AlternateEnd, Have: have, What: "the image, by its backup GPT,"}
+	}
 	if p.info.Size >= 0 {
 		return p.complete(p.info.Size)
 	}
@@ -180,6 +182,9 @@ func (p *Plan) complete(size int64) error {
 			return &ImageError{fmt.Sprintf(`the image is truncated: it has %d bytes, but its partition %d ends at %d; upload it again, or send "force": true if it is meant to be like that`, size, part.Number, part.End())}
 		}
 	}
+	if end := p.table.AlternateEnd; end > size {
+		return &ImageError{fmt.Sprintf(`the image is truncated: it has %d bytes, but its backup GPT ends at %d; upload it again, or send "force": true if it is meant to be like that`, size, end)}
+	}
 	return nil
 }
 
@@ -196,14 +201,26 @@ func (p *Plan) Describe() string {
 	return fmt.Sprintf("%s%s, from %s, to %s (%s)", what, size, p.info.Format, p.disk.Info().Device, Size(p.disk.Size()))
 }
 
-// Dirty reports whether Run has begun to change the disk.
-func (p *Plan) Dirty() bool { return p.dirty }
+// DiskState is what is known of the disk.
+type DiskState int
+
+const (
+	Unchanged DiskState = iota // nothing has been written
+	Unknown                    // something has been, or may have been: the disk may start
+	Cleared                    // its first MiB is zero, as read back: it cannot start
+)
+
+// State says what is known of the disk when Run has failed.
+func (p *Plan) State() DiskState { return p.state }
 
 // Run does the job; it returns when all its goroutines have ended, which a hanging disk
-// may put off for ever: Options.Cancel tells the caller. On an error the disk is left without a partition table, unless
-// Dirty says that it was not changed.
+// may put off for ever: Options.Cancel tells the caller. When it fails, State says what
+// became of the disk.
 func (p *Plan) Run(ctx context.Context) (*Receipt, error) {
 	defer p.disk.watch(p.opt.Stall, p.opt.Cancel)()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	p.receipt.Started = time.Now()
 	steps := []struct {
 		do   func(context.Context) error
@@ -215,12 +232,14 @@ func (p *Plan) Run(ctx context.Context) (*Receipt, error) {
 		{p.verify, &p.receipt.Phases.Verify},
 		{p.finish, &p.receipt.Phases.Finish},
 	}
-	for _, step := range steps {
+	for i, step := range steps {
 		start := time.Now()
 		err := step.do(ctx)
 		*step.took = time.Since(start).Seconds()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx) // what came of it is no news
+		// What came of a cancelled step is no news. But when the last one has succeeded, the
+		// disk is complete, and to say anything else would be false.
+		if last := i == len(steps)-1; ctx.Err() != nil && (err != nil || !last) {
+			err = context.Cause(ctx)
 		}
 		if err != nil {
 			return nil, err

@@ -280,8 +280,8 @@ func TestFailures(t *testing.T) {
 				if !tt.is(err) || !strings.Contains(err.Error(), tt.text) {
 					t.Errorf("error = %T %v, want one about %q", err, err, tt.text)
 				}
-				if p == nil || !p.Dirty() {
-					t.Error("the plan does not say that the disk was changed")
+				if p == nil || p.State() != Cleared {
+					t.Error("the plan does not say that the disk was cleared")
 				}
 				unbootable(t, d)
 			})
@@ -457,6 +457,71 @@ func TestCancel(t *testing.T) {
 			t.Errorf("cancelled at %d: %+v, error %v", at, r, err)
 		}
 		unbootable(t, d)
+	}
+}
+
+// TestCancelAtTheEnd stops a job while the kernel reads the new partition table. It is
+// either a success with a whole disk, or a failure with an unbootable one.
+func TestCancelAtTheEnd(t *testing.T) {
+	img := flashtest.Image(8*mib, 12)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	d := &lateDisk{flashtest.NewDisk(16 * mib), func() { cancel(errors.New("the operator said so")) }}
+	s := open(t, ctx, flashtest.NewServer(t, img))
+	p, err := Prepare(ctx, d, s, s.Info, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Run(ctx); err == nil || p.State() != Cleared {
+		t.Errorf("%+v, error %v, state %v", r, err, p.State())
+	}
+	unbootable(t, d.Disk)
+}
+
+// lateDisk calls cancel when it is asked for its partitions.
+type lateDisk struct {
+	*flashtest.Disk
+	cancel func()
+}
+
+func (d *lateDisk) RereadPartitions() ([]disk.Partition, error) {
+	d.cancel()
+	return nil, nil
+}
+
+// TestUnknownState is of disks on which the first MiB cannot be cleared: nobody may say
+// that they are not bootable.
+func TestUnknownState(t *testing.T) {
+	img := flashtest.Image(8*mib, 13)
+	for name, set := range map[string]func(d *flashtest.Disk){
+		"wiping fails":       func(d *flashtest.Disk) { d.OnWrite = func(off int64, p []byte) error { return failAt(off, mib, 0) } },
+		"writes are ignored": func(d *flashtest.Disk) { d.Stored = func(int64, []byte) bool { return true } },
+		"the first MiB cannot be cleared again": func(d *flashtest.Disk) {
+			headIsOn := false
+			d.OnWrite = func(off int64, p []byte) error {
+				if headIsOn {
+					return syscall.EIO
+				}
+				headIsOn = off == 0 && p != nil && !isZero(p)
+				return nil
+			}
+			d.OnSync = func() error {
+				if headIsOn {
+					return syscall.EIO
+				}
+				return nil
+			}
+		},
+	} {
+		d := flashtest.NewDisk(16 * mib)
+		set(d)
+		s := open(t, t.Context(), flashtest.NewServer(t, img))
+		p, err := Prepare(t.Context(), d, s, s.Info, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := p.Run(t.Context()); err == nil || p.State() != Unknown {
+			t.Errorf("%s: %+v, error %v, state %v, want Unknown", name, r, err, p.State())
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (p *Plan) verify(ctx context.Context) error {
 	for round := 1; len(bad) > 0; round++ {
 		ranges := p.spans(bad)
 		if len(bad) > maxBad {
-			return &MismatchError{ranges, fmt.Sprintf("%d of %d blocks are bad, so nothing was repaired; the disk is probably defective or has less capacity than it claims", len(bad), p.blocks())}
+			return &MismatchError{ranges, fmt.Sprintf("more than %d of its %d blocks are bad, so nothing was repaired; it is probably defective or has less capacity than it claims", maxBad, p.blocks())}
 		}
 		if round > maxRepairs {
 			return &MismatchError{ranges, fmt.Sprintf("writing them again %d times did not help; replace the disk", maxRepairs)}
@@ -88,9 +88,10 @@ func (p *Plan) spans(blocks []int) []Range {
 // A block that cannot be read counts as one: writing it again may cure it.
 func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, error) {
 	var (
-		mu   sync.Mutex
-		bad  []int
-		done atomic.Int64
+		mu    sync.Mutex
+		bad   []int
+		wrong atomic.Int64 // len(bad)
+		done  atomic.Int64
 	)
 	total := p.size - int64(len(p.head))
 	todo := make(chan int)
@@ -98,6 +99,9 @@ func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, e
 	g.Go(func() error {
 		defer close(todo)
 		for _, i := range blocks {
+			if wrong.Load() > maxBad {
+				return nil // enough to know that it is of no use
+			}
 			select {
 			case todo <- i:
 			case <-ctx.Done():
@@ -111,10 +115,11 @@ func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, e
 			buf := disk.AlignedBuffer(blockSize)
 			for i := range todo {
 				ok, err := p.same(buf, i)
-				if err != nil {
+				if err != nil && wrong.Load() < 4 {
 					p.opt.Logf("read-back: %v: %v", p.span(i), err)
 				}
 				if !ok {
+					wrong.Add(1)
 					mu.Lock()
 					bad = append(bad, i)
 					mu.Unlock()
@@ -156,10 +161,10 @@ func (p *Plan) rewrite(ctx context.Context, blocks []int) error {
 	for _, i := range blocks {
 		s := p.span(i)
 		if _, err := io.CopyN(io.Discard, again, s.Start-at); err != nil {
-			return noEnd(err)
+			return p.noEnd(err)
 		}
 		if n, err := fill(again, buf[:s.Length]); int64(n) < s.Length {
-			return noEnd(err)
+			return p.noEnd(err)
 		}
 		at = s.Start + s.Length
 		if maphash.Bytes(seed, buf[:s.Length]) != p.digests[i] {
@@ -176,9 +181,9 @@ func (p *Plan) rewrite(ctx context.Context, blocks []int) error {
 }
 
 // noEnd makes an error of an end that comes before the image was as long as before.
-func noEnd(err error) error {
+func (p *Plan) noEnd(err error) error {
 	if err == io.EOF {
-		return &ImageError{"the image changed during the write: it has become shorter; start the write again"}
+		return &source.ServerError{URL: p.info.URL, Why: "the image changed during the write: it has become shorter; start the write again"}
 	}
 	return err
 }
@@ -195,6 +200,7 @@ func (p *Plan) finish(ctx context.Context) (err error) {
 			p.opt.Logf("after the failure the first MiB could not be cleared again: %v", e)
 		}
 	}()
+	p.state = Unknown
 	if err := p.writeHead(); err != nil {
 		return err
 	}
@@ -203,12 +209,12 @@ func (p *Plan) finish(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	parts, err := p.disk.RereadPartitions()
 	if err != nil {
 		return &DiskError{"the image is on the disk and was read back, but", err}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	p.receipt.Partitions = parts
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/openseastack/netboot-imager/internal/disk"
 )
 
 // watched counts a disk's operations, so that a disk that hangs is noticed.
@@ -41,9 +43,10 @@ func (w *watched) watch(limit time.Duration, cancel context.CancelCauseFunc) fun
 }
 
 func (w *watched) begin() {
-	if w.running.Add(1) == 1 {
-		w.moved.Store(time.Now().UnixNano())
+	if w.running.Load() == 0 {
+		w.moved.Store(time.Now().UnixNano()) // before it counts as running
 	}
+	w.running.Add(1)
 }
 
 func (w *watched) end() {
@@ -67,6 +70,12 @@ func (w *watched) Zero(off, n int64) error {
 	w.begin()
 	defer w.end()
 	return w.Disk.Zero(off, n)
+}
+
+func (w *watched) RereadPartitions() ([]disk.Partition, error) {
+	w.begin()
+	defer w.end()
+	return w.Disk.RereadPartitions()
 }
 
 func (w *watched) Sync() error {

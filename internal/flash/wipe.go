@@ -14,7 +14,7 @@ var zeroHead = make([]byte, headSize)
 // zeros, on the medium.
 func (p *Plan) wipe(ctx context.Context) error {
 	p.opt.Progress.begin(StageWiping, "Clearing the old partition tables")
-	p.dirty = true
+	p.state = Unknown
 	return p.clear(ctx, true)
 }
 
@@ -43,6 +43,7 @@ func (p *Plan) clear(ctx context.Context, tail bool) error {
 			return &DiskError{"the cleared first MiB cannot be read back", err}
 		}
 		if bytes.Equal(buf, zeroHead[:n]) {
+			p.state = Cleared
 			return nil
 		}
 		if attempt > 0 {

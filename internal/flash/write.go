@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,13 @@ func (p *Plan) write(ctx context.Context) error {
 }
 
 // read fills blocks until the image ends.
-func (l *pipeline) read(ctx context.Context) error {
+func (l *pipeline) read(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.opt.Logf("BUG: panic while decoding: %v\n%s", v, debug.Stack())
+			err = &ImageError{"the image cannot be decoded: the decoder failed on it; please report what the service's log says"}
+		}
+	}()
 	off := int64(len(l.head))
 	for {
 		b, err := l.acquire(ctx)

@@ -43,11 +43,11 @@ func parseGPT(head []byte, sector int64) (*Table, error) {
 	if width < 128 || width%8 != 0 || at < 2 || at >= limit {
 		return bad("entries of %d bytes in sector %d", width, at)
 	}
-	start, length := int64(at)*sector, int64(n)*int64(width)
-	if start > int64(len(head)) || length > int64(len(head))-start {
+	start := int64(at) * sector
+	if start > int64(len(head)) || uint64(n)*uint64(width) > uint64(int64(len(head))-start) {
 		return bad("its %d entries do not lie within the first %d bytes", n, len(head))
 	}
-	array := head[start : start+length]
+	array := head[start:][:int(n)*int(width)]
 	if got, want := crc32.ChecksumIEEE(array), le32(h[88:]); got != want {
 		return bad("the checksum of its entries is %08x instead of %08x", got, want)
 	}

@@ -114,6 +114,11 @@ func TestInvalid(t *testing.T) {
 		{"entries far away", edit(gpt, func(b []byte) { binary.LittleEndian.PutUint64(b[512+72:], 1<<40); reseal(b) }), "entries"},
 		{"too many entries", edit(gpt, func(b []byte) { binary.LittleEndian.PutUint32(b[512+80:], 1<<31); reseal(b) }), "entries"},
 		{"entries too small", edit(gpt, func(b []byte) { binary.LittleEndian.PutUint32(b[512+84:], 8); reseal(b) }), "entries"},
+		{"entries beyond all numbers", edit(gpt, func(b []byte) {
+			binary.LittleEndian.PutUint32(b[512+80:], 0xFFFFFFFF)
+			binary.LittleEndian.PutUint32(b[512+84:], 0xFFFFFFF8)
+			reseal(b)
+		}), "entries"},
 		{"wrong place", edit(gpt, func(b []byte) { b[512+24] = 2; reseal(b) }), "sector 2"},
 	}
 	for _, tt := range tests {
@@ -151,6 +156,18 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head []byte, sector int64) {
 		if sector != 512 && sector != 4096 {
 			return
+		}
+		// Checksums that hold let the fuzzer get behind them.
+		for _, s := range []int{512, 4096} {
+			if len(head) >= s+512 && string(head[s:s+8]) == "EFI PART" {
+				head = bytes.Clone(head)
+				at, n, width := binary.LittleEndian.Uint64(head[s+72:])*uint64(s), binary.LittleEndian.Uint32(head[s+80:]), binary.LittleEndian.Uint32(head[s+84:])
+				if size := uint64(n) * uint64(width); at <= uint64(len(head)) && size <= uint64(len(head))-at {
+					binary.LittleEndian.PutUint32(head[s+88:], crc32.ChecksumIEEE(head[at:at+size]))
+				}
+				binary.LittleEndian.PutUint32(head[s+12:], 92)
+				reseal(head[s-512:])
+			}
 		}
 		table, err := Parse(head, sector)
 		if err != nil {

@@ -48,9 +48,8 @@ type body struct {
 	waiting  time.Time // since when no byte has come; zero if one has
 	last     error     // what went wrong last
 
-	known    sync.Mutex // guards ident against identity
-	retries  atomic.Int64
-	received atomic.Int64 // offset, for other goroutines
+	known   sync.Mutex // guards ident against identity
+	retries atomic.Int64
 }
 
 // identity is what tells two versions of a resource apart.
@@ -68,12 +67,16 @@ func (id identity) condition() string {
 	return id.modified
 }
 
-// differs says in what an answer is of another version; "" if nothing shows that.
-func (id identity) differs(other identity) string {
+// differs says in what an answer is of another version; "" if nothing shows that. An
+// answer to If-Range may leave validators out (RFC 9110, section 15.3.7), and an equal
+// strong ETag outweighs another date.
+func (id identity) differs(other identity, partial bool) string {
+	same := func(a, b string) bool { return a == b || partial && b == "" }
+	strong := id.etag != "" && id.etag == other.etag && !strings.HasPrefix(id.etag, "W/")
 	switch {
-	case id.etag != other.etag:
+	case !same(id.etag, other.etag):
 		return fmt.Sprintf("its ETag was %s and is %s", orNone(id.etag), orNone(other.etag))
-	case id.modified != other.modified:
+	case !strong && !same(id.modified, other.modified):
 		return fmt.Sprintf("its Last-Modified was %s and is %s", orNone(id.modified), orNone(other.modified))
 	case id.total >= 0 && other.total >= 0 && id.total != other.total:
 		return fmt.Sprintf("its size was %d and is %d bytes", id.total, other.total)
@@ -110,7 +113,6 @@ func (b *body) Read(p []byte) (int, error) {
 		n, err := b.attempt(p)
 		if n > 0 {
 			b.offset += int64(n)
-			b.received.Store(b.offset)
 			b.sum.Write(p[:n])
 			b.waiting, b.forward, b.fresh = time.Time{}, 0, true
 			return n, nil
@@ -233,17 +235,25 @@ func (b *body) accept(resp *http.Response) error {
 			b.noRanges = true
 			return fmt.Errorf("%w (%q for bytes %d on)", errRange, resp.Header.Get("Content-Range"), b.offset)
 		}
+		if total < 0 && b.ident.total < 0 {
+			// Nothing would tell where the resource ends.
+			b.noRanges = true
+			return fmt.Errorf("%w (%q, of unknown length)", errRange, resp.Header.Get("Content-Range"))
+		}
 		id.total = total
-		return b.identify(id)
+		return b.identify(id, true)
 	case resp.StatusCode == http.StatusOK:
-		if b.offset > b.base {
+		if b.offset > 0 {
 			b.noRanges = true
 			b.forward++
 		}
-		if err := b.identify(id); err != nil {
+		if err := b.identify(id, false); err != nil {
 			return err
 		}
 		return b.skip()
+	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && b.ident.total < 0 && !b.noRanges:
+		b.noRanges = true // the connection may have broken just behind the last byte
+		return fmt.Errorf("%w (none)", errRange)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable:
 		return b.changed("it has become shorter")
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusRequestTimeout, resp.StatusCode == http.StatusTooEarly, resp.StatusCode == http.StatusTooManyRequests:
@@ -253,7 +263,7 @@ func (b *body) accept(resp *http.Response) error {
 }
 
 // identify compares an answer with the first one.
-func (b *body) identify(id identity) error {
+func (b *body) identify(id identity, partial bool) error {
 	b.known.Lock()
 	defer b.known.Unlock()
 	if !b.got {
@@ -262,7 +272,7 @@ func (b *body) identify(id identity) error {
 		b.noRanges = b.noRanges || id.condition() == ""
 		return nil
 	}
-	if why := b.ident.differs(id); why != "" {
+	if why := b.ident.differs(id, partial); why != "" {
 		return b.changed(why)
 	}
 	b.ident.total = max(b.ident.total, id.total)
@@ -285,21 +295,27 @@ func (b *body) skip() error {
 	if b.offset == 0 {
 		return nil
 	}
+	// Reading forward is progress, though it brings nothing new; only the time in which
+	// nothing came counts as stalled.
+	var quiet time.Duration
 	sum := sha256.New()
 	buf := make([]byte, 64<<10)
+	waiting, begun := b.waiting, time.Now()
+	defer func() { b.waiting = waiting.Add(time.Since(begun) - quiet) }()
 	for at := int64(0); at < b.offset; {
 		p := buf[:min(int64(len(buf)), b.offset-at)]
 		if at < b.base {
 			p = p[:min(int64(len(p)), b.base-at)]
 		}
+		start := time.Now()
 		n, err := b.read(p)
+		if n == 0 {
+			quiet += time.Since(start)
+		}
 		if at >= b.base {
 			sum.Write(p[:n])
 		}
 		at += int64(n)
-		if n > 0 {
-			b.waiting = time.Now() // the server is there, though the byte is not a new one
-		}
 		if err == io.EOF && at < b.offset {
 			err = errShort
 		}

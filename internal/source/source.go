@@ -16,6 +16,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -70,6 +71,11 @@ func ParseURL(raw string) (*url.URL, error) {
 	}
 	if u.Hostname() == "" {
 		return nil, errors.New("image_url names no host; write it like http://10.10.200.75:38434/api/images/download/NAME")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return nil, fmt.Errorf("image_url has the port %s; ports are 1 to 65535", port)
+		}
 	}
 	if strings.ContainsFunc(u.Hostname(), func(c rune) bool { return !strings.ContainsRune(hostChars, unicode.ToLower(c)) }) {
 		return nil, fmt.Errorf("image_url names the host %q, which is neither an address nor a host name", u.Hostname())
@@ -133,7 +139,10 @@ func (s *Stream) Again(ctx context.Context, off int64) (io.ReadCloser, error) {
 	}
 	if _, err := io.CopyN(io.Discard, again, off-start); err != nil {
 		again.Close()
-		return nil, noEOF(err)
+		if err == io.EOF {
+			err = again.body.changed("it has become shorter")
+		}
+		return nil, err
 	}
 	return again, nil
 }
@@ -225,9 +234,6 @@ func (s *Stream) explain(err error) error {
 
 // Interrupt makes a Read that waits for the network return. Any goroutine may call it.
 func (s *Stream) Interrupt() { s.ring.close() }
-
-// Received is how many bytes have been downloaded.
-func (s *Stream) Received() int64 { return s.body.received.Load() }
 
 // Taken is how many downloaded bytes the decoder has taken.
 func (s *Stream) Taken() int64 { return s.ring.taken.Load() }

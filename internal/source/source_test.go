@@ -269,6 +269,119 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// after serves img, cut after the first MiB; then answers by h.
+func after(srv *flashtest.Server, h http.HandlerFunc) {
+	srv.DropAfter = 1 << 20
+	srv.Handler = func(w http.ResponseWriter, r *http.Request) {
+		srv.Set(func(s *flashtest.Server) { s.Handler = nil })
+		srv.ServeHTTP(w, r)
+		srv.Set(func(s *flashtest.Server) { s.Handler, s.DropAfter = h, 0 })
+	}
+}
+
+// TestPartialAnswers has servers that answer a resumed download in unusual, correct ways.
+func TestPartialAnswers(t *testing.T) {
+	img := flashtest.Image(3<<20, 12)
+	rest := func(w http.ResponseWriter, of string, from, to int) {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%s", from, to-1, of))
+		w.Header().Set("Content-Length", fmt.Sprint(to-from))
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write(img[from:to])
+	}
+	from := func(r *http.Request) (n int) {
+		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &n)
+		return n
+	}
+	size := fmt.Sprint(len(img))
+	const monday, tuesday = "Mon, 23 Nov 2026 10:00:00 GMT", "Tue, 24 Nov 2026 10:00:00 GMT"
+	tests := []struct {
+		name string
+		set  func(s *flashtest.Server)
+		then func(s *flashtest.Server, w http.ResponseWriter, r *http.Request)
+	}{
+		{"206 without Last-Modified", func(s *flashtest.Server) { s.Modified = monday }, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"v1"`)
+			rest(w, size, from(r), len(img))
+		}},
+		{"206 without any validator", nil, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			rest(w, size, from(r), len(img))
+		}},
+		{"same ETag, another date", func(s *flashtest.Server) { s.Modified = monday }, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"v1"`)
+			w.Header().Set("Last-Modified", tuesday)
+			rest(w, size, from(r), len(img))
+		}},
+		{"pieces", nil, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			rest(w, size, from(r), min(from(r)+300_000, len(img)))
+		}},
+		{"a piece of unknown whole, then all", func(s *flashtest.Server) { s.Chunked = true }, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") != "" {
+				rest(w, "*", from(r), from(r)+100_000) // not the end, though nothing says so
+				return
+			}
+			w.Header().Set("ETag", `"v1"`)
+			w.(http.Flusher).Flush()
+			w.Write(img)
+		}},
+		{"416 behind the last byte, then all", func(s *flashtest.Server) { s.Chunked = true }, func(s *flashtest.Server, w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") != "" {
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return
+			}
+			w.Header().Set("ETag", `"v1"`)
+			w.(http.Flusher).Flush()
+			w.Write(img)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := flashtest.NewServer(t, img)
+			if tt.set != nil {
+				tt.set(srv)
+			}
+			after(srv, func(w http.ResponseWriter, r *http.Request) { tt.then(srv, w, r) })
+			got, s, err := get(t, newClient(t, 10*time.Second), srv.URL())
+			if err != nil || !bytes.Equal(got, img) || s.Transfer().SHA256 != sha(img) {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// TestStallWithoutRanges keeps the limit also when each attempt reads forward, and does
+// not go on for ever when the image is fetched again.
+func TestStallWithoutRanges(t *testing.T) {
+	img := flashtest.Image(3<<20, 13)
+	srv := flashtest.NewServer(t, img)
+	srv.NoRanges, srv.Stall = true, 1<<20
+	if got, _, err := get(t, newClient(t, 2*time.Second), srv.URL()); !as[*StallError](err) {
+		t.Errorf("got %d bytes, error %v, want a StallError", len(got), err)
+	}
+	if n := len(srv.Requests); n > 6 {
+		t.Errorf("%d attempts, though each waits for a third of the limit", n)
+	}
+
+	srv = flashtest.NewServer(t, img)
+	srv.NoRanges = true
+	u, _ := ParseURL(srv.URL())
+	s, err := newClient(t, 2*time.Second).Open(t.Context(), u, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := io.Copy(io.Discard, s); err != nil {
+		t.Fatal(err)
+	}
+	srv.Set(func(s *flashtest.Server) { s.DropAfter = 1 << 20 })
+	if again, err := s.Again(t.Context(), 2<<20); err == nil {
+		_, err = io.Copy(io.Discard, again)
+		again.Close()
+		if err == nil {
+			t.Error("a download that always breaks early was complete")
+		}
+	}
+}
+
 // TestFaults lists how a download ends that cannot go on.
 func TestFaults(t *testing.T) {
 	img := flashtest.Image(2<<20, 6)

@@ -29,25 +29,27 @@ func (s *Server) events(_ *active, w http.ResponseWriter, r *http.Request) error
 		}
 		return rc.Flush()
 	}
-	text := "retry: 2000\n"
+	changes := s.subscribe()
+	defer s.unsubscribe(changes)
+	st, head := s.Status(), "retry: 2000\n"
 	for {
-		changed := s.changes() // before the status is read, so that no change is missed
-		b, err := json.Marshal(s.Status())
+		b, err := json.Marshal(st)
 		if err != nil {
 			panic(err) // the answer has begun: the connection is cut
 		}
-		if send(fmt.Sprintf("%sdata: %s\n\n", text, b)) != nil {
+		if send(fmt.Sprintf("%sdata: %s\n\n", head, b)) != nil {
 			return nil
 		}
-		text = ""
+		head = ""
 		wait := keepAlive
 		if s.running() != nil {
 			wait = eventInterval
 		}
 		timer := time.NewTimer(wait)
 		select {
-		case <-changed:
+		case st = <-changes:
 		case <-timer.C:
+			st = s.Status()
 		case <-r.Context().Done():
 			timer.Stop()
 			return nil
@@ -56,5 +58,33 @@ func (s *Server) events(_ *active, w http.ResponseWriter, r *http.Request) error
 			return nil
 		}
 		timer.Stop()
+	}
+}
+
+// subscribe returns a channel on which each change of stage comes.
+func (s *Server) subscribe() chan Status {
+	c := make(chan Status, 16)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients[c] = struct{}{}
+	return c
+}
+
+func (s *Server) unsubscribe(c chan Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, c)
+}
+
+// notify tells GET /events of a change. It never blocks: who does not keep up misses it.
+func (s *Server) notify() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.statusLocked()
+	for c := range s.clients {
+		select {
+		case c <- st:
+		default:
+		}
 	}
 }

@@ -75,14 +75,21 @@ func (s *Server) start(a *active, req *writeRequest) (*job, error) {
 	}
 	s.slot = j
 	s.mu.Unlock()
+	opened := false
+	defer func() {
+		if !opened { // a refusal, or a panic
+			s.free(j)
+		}
+	}()
 	var err error
 	if j.disk, err = s.opt.System.Open(req.Device, a.cfg.AllowedDevices); err != nil {
-		s.free(j)
 		return nil, err
 	}
+	opened = true
 	s.mu.Lock()
 	s.job = j
 	s.mu.Unlock()
+	s.notify()
 
 	s.opt.Logf("job %s: %s asked for on %s, from %s", j.id, map[bool]string{true: "dry run", false: "write"}[req.DryRun], j.device, req.url.Redacted())
 	s.remember(s.Status())
@@ -94,6 +101,9 @@ func (s *Server) start(a *active, req *writeRequest) (*job, error) {
 func (j *job) describe() string {
 	select {
 	case <-j.done:
+		if j.err == nil {
+			return fmt.Sprintf("job %s has ended, and the station is about to reboot", j.id)
+		}
 		return fmt.Sprintf("job %s has ended, but %s has not let go of its last operation", j.id, j.device)
 	default:
 	}
@@ -106,7 +116,7 @@ func (j *job) describe() string {
 func (s *Server) run(ctx context.Context, j *job) {
 	ended := make(chan struct{})
 	var (
-		dirty  bool
+		state  flash.DiskState
 		result *flash.Receipt
 		err    error
 	)
@@ -118,7 +128,7 @@ func (s *Server) run(ctx context.Context, j *job) {
 				err = fmt.Errorf("internal error; please report what the service's log says")
 			}
 		}()
-		result, err = s.write(ctx, j, &dirty)
+		result, err = s.write(ctx, j, &state)
 	}()
 	select {
 	case <-ended:
@@ -135,20 +145,28 @@ func (s *Server) run(ctx context.Context, j *job) {
 	}
 	switch {
 	case err == errDry, err == nil:
-	case dirty:
+	case state == flash.Cleared:
 		err = fmt.Errorf("%w. The disk %s is left not bootable; write it again", err, j.device)
-	default:
+	case state == flash.Unchanged:
 		err = fmt.Errorf("%w. The disk %s was not changed", err, j.device)
+	default:
+		err = fmt.Errorf("%w. What is on the disk %s is not known, and it may still start", err, j.device)
 	}
 	if e := j.disk.Close(); e != nil && err == nil {
 		err = &flash.DiskError{Why: "closing the disk failed", Err: e}
 	}
 	debug.FreeOSMemory() // the next job must not find this one's buffers still there
-	s.conclude(j, result, err, true)
+	// A station that is about to reboot takes no other job.
+	reboot := err == nil && *j.req.Reboot
+	s.conclude(j, result, err, !reboot)
+	if reboot {
+		s.reboot(j)
+		s.free(j)
+	}
 }
 
-// write downloads, checks and writes. dirty is set when the disk is about to change.
-func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt, error) {
+// write downloads, checks and writes. state tells what became of the disk.
+func (s *Server) write(ctx context.Context, j *job, state *flash.DiskState) (*flash.Receipt, error) {
 	logf := func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) }
 	img, err := j.active.source.Open(ctx, j.req.url, func(sentence string) {
 		logf("%s", sentence)
@@ -159,7 +177,7 @@ func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt
 	}
 	defer img.Close()
 	plan, err := flash.Prepare(ctx, j.disk, img, img.Info, flash.Options{
-		SHA256: j.req.SHA256, NoVerify: !*j.req.Verify, Force: j.req.Force,
+		SHA256: j.req.digest, NoVerify: !*j.req.Verify, Force: j.req.Force,
 		Stall: j.active.cfg.StallTimeout, Cancel: j.cancel, Progress: j.progress, Logf: logf,
 	})
 	if err != nil {
@@ -172,12 +190,12 @@ func (s *Server) write(ctx context.Context, j *job, dirty *bool) (*flash.Receipt
 		return nil, errDry
 	}
 	// From here on a restart must find that the disk was being changed.
-	*dirty = true
 	st := s.Status()
 	st.Stage = flash.StageWiping
 	s.remember(st)
 	s.opt.Logf("job %s: writing %s", j.id, j.plan)
 	close(j.begun)
+	defer func() { *state = plan.State() }()
 	return plan.Run(ctx)
 }
 
@@ -210,9 +228,6 @@ func (s *Server) conclude(j *job, result *flash.Receipt, err error, free bool) {
 	s.mu.Unlock()
 	j.cancel(nil)
 	s.notify()
-	if err == nil && *j.req.Reboot {
-		s.rebootSoon(j)
-	}
 }
 
 // free gives the slot back.
@@ -243,12 +258,21 @@ func (s *Server) runningLocked() *job {
 	}
 }
 
-// rebootSoon restarts the machine, after the answers have had time to get out.
-func (s *Server) rebootSoon(j *job) {
+// reboot restarts the machine, after the answers have had time to get out.
+func (s *Server) reboot(j *job) {
 	s.opt.Logf("job %s: rebooting, as asked for", j.id)
-	time.AfterFunc(2*time.Second, func() {
-		if err := s.opt.Reboot(); err != nil {
-			s.opt.Logf("job %s: the reboot failed: %v", j.id, err)
-		}
-	})
+	select {
+	case <-time.After(2 * time.Second):
+	case <-s.ctx.Done():
+		return
+	}
+	if err := s.opt.Reboot(); err != nil {
+		s.opt.Logf("job %s: the reboot failed: %v", j.id, err)
+		return
+	}
+	select { // the restart ends the service
+	case <-time.After(time.Minute):
+		s.opt.Logf("job %s: the station has not rebooted", j.id)
+	case <-s.ctx.Done():
+	}
 }

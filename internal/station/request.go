@@ -1,10 +1,13 @@
 package station
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -29,14 +32,15 @@ type writeRequest struct {
 	Device    string          `json:"device"`
 	ImageURL  string          `json:"image_url"`
 	NetbootIP string          `json:"netboot_ip"`
-	SHA256    string          `json:"sha256"`
+	SHA256    *string         `json:"sha256"`
 	Verify    *bool           `json:"verify"`
 	Reboot    *bool           `json:"reboot"`
 	Respond   *config.Respond `json:"respond"`
 	Force     bool            `json:"force"`
 	DryRun    bool            `json:"dry_run"`
 
-	url *url.URL
+	url    *url.URL
+	digest string // SHA256 in lower case, "" for none
 }
 
 // parseRequest reads and checks a body as far as that is possible without the disk and
@@ -50,7 +54,11 @@ func parseRequest(a *active, w http.ResponseWriter, r *http.Request) (*writeRequ
 		if errors.As(err, &me) {
 			return nil, &httpError{http.StatusRequestEntityTooLarge, "the request body is larger than 64 KiB; send only the JSON object"}
 		}
-		return nil, err
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
+			return nil, &httpError{http.StatusRequestTimeout, fmt.Sprintf("the request body did not come within %v; send it at once", bodyTimeout)}
+		}
+		return nil, badRequest("the request body could not be read: %v; send it whole", err)
 	}
 	_ = rc.SetReadDeadline(time.Time{})
 
@@ -64,9 +72,12 @@ func parseRequest(a *active, w http.ResponseWriter, r *http.Request) (*writeRequ
 	if req.url, err = source.ParseURL(req.ImageURL); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	req.SHA256 = strings.ToLower(req.SHA256)
-	if b, err := hex.DecodeString(req.SHA256); err != nil || len(b) != 0 && len(b) != 32 {
-		return nil, badRequest("sha256 must be 64 hex digits: the SHA-256 of the decompressed image")
+	if req.SHA256 != nil { // an empty one is a script's empty variable, not a wish for no check
+		b, err := hex.DecodeString(*req.SHA256)
+		if err != nil || len(b) != sha256.Size {
+			return nil, badRequest("sha256 must be 64 hex digits: the SHA-256 of the decompressed image; leave it out for no check")
+		}
+		req.digest = strings.ToLower(*req.SHA256)
 	}
 	if req.Respond == nil {
 		req.Respond = &a.cfg.Respond

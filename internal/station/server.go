@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/julienschmidt/httprouter"
 	"github.com/openseastack/netboot-imager/internal/config"
@@ -49,10 +50,10 @@ type Server struct {
 	stop    context.CancelCauseFunc
 	jobs    sync.WaitGroup
 	mu      sync.Mutex
-	slot    *job          // that may use a disk; nil if none
-	job     *job          // the slot's, once its disk is open
-	last    Status        // while no job runs
-	changed chan struct{} // closed at a change of stage
+	slot    *job                     // that may use a disk; nil if none
+	job     *job                     // the slot's, once its disk is open
+	last    Status                   // while no job runs
+	clients map[chan Status]struct{} // of GET /events
 }
 
 // active is what comes out of a config.
@@ -66,7 +67,7 @@ type active struct {
 // ended, that is what GET /status reports.
 func New(opt Options) *Server {
 	ctx, stop := context.WithCancelCause(context.Background())
-	s := &Server{opt: opt, ctx: ctx, stop: stop, changed: make(chan struct{})}
+	s := &Server{opt: opt, ctx: ctx, stop: stop, clients: map[chan Status]struct{}{}}
 	s.last = s.restore()
 	s.router = s.routes()
 	return s
@@ -97,7 +98,7 @@ func (s *Server) routes() *httprouter.Router {
 	// A path is right or wrong; nobody is sent elsewhere.
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
-		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %s; there are /health, /status, /events, /disks and /write-image", r.URL.Path)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks and /write-image", r.URL.Path)}
 	})
 	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
 		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
@@ -122,6 +123,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.fail(w, r, &httpError{http.StatusInternalServerError, "internal error; the service goes on, please report what its log says"})
 		}
 	}()
+	if r.ContentLength != 0 {
+		// net/http reads a body that nobody has read before it sends the answer: without a
+		// deadline, a client that does not send its body would hold the connection for ever.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		w.Header().Set("Connection", "close")
+	}
 	if r.URL.Path != "/health" {
 		a := s.active.Load()
 		if a == nil {
@@ -176,8 +183,18 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.As(err, &rate) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(rate.Retry.Seconds())+1))
 	}
-	s.opt.Logf("%s %s from %s: %d: %v", r.Method, r.URL.Path, r.RemoteAddr, status, err)
+	s.opt.Logf("%q %q from %s: %d: %s", r.Method, r.URL.EscapedPath(), r.RemoteAddr, status, oneLine(err.Error()))
 	reply(w, status, failure{Error: err.Error()})
+}
+
+// oneLine quotes what could make a log's line look like several.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return '\uFFFD'
+		}
+		return c
+	}, s)
 }
 
 // writeTimeout is how long a client may take to accept an answer.

@@ -53,7 +53,8 @@ func (s *Server) restore() Status {
 	case StageError:
 		return st
 	}
-	left := fmt.Sprintf("The disk %s is left not bootable; write it again", st.Device)
+	// Only the very last moment of a job leaves a disk that starts.
+	left := fmt.Sprintf("The disk %s is most probably left not bootable; write it again", st.Device)
 	if st.Stage == flash.StageChecking {
 		left = fmt.Sprintf("The disk %s was not changed", st.Device)
 	}

@@ -266,6 +266,8 @@ func TestRefusals(t *testing.T) {
 		{"device not present", "POST", "/write-image", body(fields{"device": "/dev/nvme9n1"}), nil, 404, "not present"},
 		{"bad sha256", "POST", "/write-image", body(fields{"sha256": "abc"}), nil, 400, "sha256"},
 		{"sha256 too short", "POST", "/write-image", body(fields{"sha256": strings.Repeat("a", 62)}), nil, 400, "sha256"},
+		{"empty sha256", "POST", "/write-image", body(fields{"sha256": ""}), nil, 400, "leave it out"},
+		{"bad port", "POST", "/write-image", body(fields{"image_url": "http://127.0.0.1:99999/x"}), nil, 400, "99999"},
 		{"bad respond", "POST", "/write-image", body(fields{"respond": "later"}), nil, 400, "respond"},
 		{"bad netboot_ip", "POST", "/write-image", body(fields{"netboot_ip": "server"}), nil, 400, "netboot_ip"},
 		{"netboot_ip not allowed", "POST", "/write-image", body(fields{"netboot_ip": "192.0.2.1"}), nil, 403, "netboot_ip"},
@@ -378,9 +380,9 @@ func TestInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := g.disk()
+	t.Cleanup(func() { unix.Unmount(point, 0) })
 	a := g.write(flashtest.NewServer(t, flashtest.Image(2*mib, 1)), nil)
 	after := g.disk()
-	unix.Unmount(point, 0)
 	if a.status != 409 || !strings.Contains(a.text, "is mounted on "+point) {
 		t.Error(a)
 	}
@@ -654,10 +656,11 @@ func TestEvents(t *testing.T) {
 			break
 		}
 	}
-	if got := strings.Join(stages, " "); got != "checking wiping writing syncing complete" && got != "idle checking wiping writing syncing complete" {
+	if got := strings.Join(stages, " "); got != "checking wiping writing syncing complete" {
 		t.Errorf("stages: %s", got)
 	}
-	if least := int(took/time.Second) + 3; n < least {
+	// One a second and one a stage; a machine under load may be late with some.
+	if least := int(took/time.Second)/2 + len(stages); n < least {
 		t.Errorf("%d events in %v, want at least %d", n, took, least)
 	}
 }
@@ -736,6 +739,53 @@ func TestPanic(t *testing.T) {
 		t.Error(a)
 	}
 	if a := g.do("GET", "/health", nil); a.status != 200 || !strings.Contains(g.log.String(), "BUG: panic") {
+		t.Error(a)
+	}
+}
+
+// TestUnsentBody has clients that announce a body and do not send it. They are answered
+// at once, if they are answered before their body is looked at.
+func TestUnsentBody(t *testing.T) {
+	g := newRig(t, 4*mib)
+	for _, head := range []string{"GET /status", "POST /write-image", "POST /nope"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.http.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second)) // less than bodyTimeout
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nX-Netboot-Token: wrong\r\nContent-Length: 10\r\n\r\n", head)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%s: %v", head, err)
+			continue
+		}
+		if resp.Body.Close(); !resp.Close {
+			t.Errorf("%s: the connection is kept", head)
+		}
+	}
+}
+
+// TestLogForging must not get a line of its own into the log.
+func TestLogForging(t *testing.T) {
+	g := newRig(t, 4*mib)
+	g.do("GET", "/x%0aFORGED", nil)
+	g.do("POST", "/write-image", fields{"device": "/dev/x\nFORGED", "image_url": "http://127.0.0.1/"})
+	for line := range strings.Lines(g.log.String()) {
+		if strings.HasPrefix(line, "FORGED") {
+			t.Errorf("the log has a forged line:\n%s", g.log.String())
+		}
+	}
+}
+
+// TestRebootHoldsTheSlot refuses a job that the reboot would kill.
+func TestRebootHoldsTheSlot(t *testing.T) {
+	g := newRig(t, 8*mib)
+	srv := flashtest.NewServer(t, flashtest.Image(4*mib, 1))
+	if a := g.write(srv, fields{"reboot": true}); a.status != 200 {
+		t.Fatal(a)
+	}
+	if a := g.write(srv, nil); a.status != 409 || !strings.Contains(a.text, "about to reboot") {
 		t.Error(a)
 	}
 }

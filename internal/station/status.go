@@ -40,6 +40,10 @@ type Status struct {
 func (s *Server) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.statusLocked()
+}
+
+func (s *Server) statusLocked() Status {
 	j := s.runningLocked()
 	if j == nil || j.req.DryRun {
 		return s.last // a dry run does not make anybody forget what happened to the disk
@@ -82,19 +86,4 @@ func (j *job) finalStatus(err error) Status {
 func (s *Server) status(_ *active, w http.ResponseWriter, r *http.Request) error {
 	reply(w, http.StatusOK, s.Status())
 	return nil
-}
-
-// notify tells GET /events that something changed. It never blocks.
-func (s *Server) notify() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// changes returns a channel that is closed at the next change.
-func (s *Server) changes() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
 }
