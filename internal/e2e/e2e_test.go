@@ -200,7 +200,7 @@ func (s *site) write(t *testing.T, image string) (stages []string) {
 	stages = <-watched
 	if st, serr := s.Station(8888).Status(t.Context()); serr != nil {
 		t.Error(serr)
-	} else {
+	} else if len(stages) == 0 || stages[len(stages)-1] != st.Stage {
 		stages = append(stages, st.Stage)
 	}
 	if err != nil {

@@ -59,11 +59,11 @@ func TestNVMe(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, errors.New("two minutes are over"))
 		defer cancel()
-		mounts, err := s.Station(80).WaitUp(ctx, vm, "/mounts", nil)
+		mounts, err := s.Station(8081).WaitUp(ctx, vm, "/mounts", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, cmdline, err := s.Station(80).Get(ctx, "/cmdline", time.Minute)
+		_, cmdline, err := s.Station(8081).Get(ctx, "/cmdline", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

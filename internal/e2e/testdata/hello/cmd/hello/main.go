@@ -1,5 +1,5 @@
 // Command hello is the operating system that the end-to-end tests flash: a gokrazy
-// program that serves files of /proc on port 80, to show what it booted from.
+// program that serves files of /proc on port 8081 (gokrazy itself has 80), to show what it booted from.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, ":80")
+	err := run(ctx, ":8081")
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "hello:", err)
