@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openseastack/netboot-imager/internal/emupi"
 	"github.com/openseastack/netboot-imager/internal/lab"
 	"github.com/openseastack/netboot-imager/internal/netboot"
 )
@@ -118,32 +117,4 @@ func (s *site) ownDisk(t *testing.T) {
 		t.Error("the disk that the system runs from changed")
 	}
 	compare(t, s.Disks[1], small)
-}
-
-// TestMovedCard has a station write the station's own card image to its NVMe disk,
-// which is then the card of a Pi 3B: that boots from it and is on
-// the network, without a boot server.
-func TestMovedCard(t *testing.T) {
-	t.Parallel()
-	need(t, "qemu-system-aarch64", "dnsmasq")
-	dir, _ := tree(t, netboot.Options{Stations: []string{"5f0c1e11b5e4d15b"}, ConfigURL: configURL})
-	s := newSite(t, dir, "virt-nvme", 64<<20)
-	image := filepath.Join(dir, "sdcard.img")
-	s.server.Images["card"] = image
-	start := time.Now()
-	vm, _, err := s.Netboot(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.up(t, vm, start)
-	s.write(t, "card")
-	vm.Kill()
-	compare(t, s.Disks[0], image)
-
-	pi3, err := emupi.ByName("3b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Model = pi3
-	s.bootCard(t)
 }
