@@ -62,7 +62,8 @@ func streamEnd(file []byte) int {
 }
 
 func TestBitFlips(t *testing.T) {
-	for name, file := range smallFiles(t) {
+	files := smallFiles(t)
+	for name, file := range files {
 		want, err := decompress(file, both[0])
 		if err != nil {
 			t.Fatal(name, err)
@@ -71,7 +72,11 @@ func TestBitFlips(t *testing.T) {
 		for i := range len(file) * 8 {
 			bad := bytes.Clone(file)
 			bad[i/8] ^= 1 << (i % 8)
-			for _, opt := range both {
+			opts := both
+			if !bytes.Equal(file, files["blocks"]) && !bytes.Equal(file, files["with padding"]) {
+				opts = both[:1] // several decoders have nothing to do here
+			}
+			for _, opt := range opts {
 				got, err := decompress(bad, opt)
 				switch {
 				case err != nil:
@@ -82,7 +87,7 @@ func TestBitFlips(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s: %d of %d flips change nothing", name, same, 2*8*len(file))
+		t.Logf("%s: %d flips change nothing", name, same)
 	}
 }
 

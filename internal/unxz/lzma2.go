@@ -98,7 +98,7 @@ func (z *lzma2) decode(in *input, w *ring, n int) (int, error) {
 		return 0, in.corrupt("LZMA data points to before the start of its dictionary")
 	}
 	z.left -= n
-	if z.left == 0 && !z.lzma.finish(z.length) {
+	if z.lzma.ip > uint(z.length) || z.left == 0 && !z.lzma.finish(z.length) {
 		return 0, in.corrupt("LZMA data does not end where its chunk ends")
 	}
 	return n, nil

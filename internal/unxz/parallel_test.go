@@ -30,10 +30,10 @@ func goroutines(t *testing.T) {
 
 func TestParallelMemory(t *testing.T) {
 	goroutines(t)
-	want := sample(t, 4<<20)
-	file := compress(t, want, "-T2", "--block-size=500000", "--lzma2=preset=1,dict=256KiB")
-	for _, limit := range []int64{256 << 10, 1 << 20, 3 << 20, 5 << 20, 100 << 20} {
-		for _, concurrency := range []int{1, 2, 3, 8} {
+	want := sample(t, 2<<20)
+	file := compress(t, want, "-T2", "--block-size=250000", "--lzma2=preset=1,dict=256KiB")
+	for _, limit := range []int64{256 << 10, 1 << 20, 2 << 20, 100 << 20} {
+		for _, concurrency := range []int{1, 2, 8} {
 			z, err := NewReader(bytes.NewReader(file), Options{Concurrency: concurrency, MaxMemory: limit})
 			if err != nil {
 				t.Fatal(err)

@@ -37,7 +37,7 @@ func optionSets() []string {
 }
 
 func TestRealXZ(t *testing.T) {
-	data := sample(t, 400_000)
+	data := sample(t, 300_000)
 	for _, set := range optionSets() {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
@@ -55,7 +55,7 @@ func TestRealXZ(t *testing.T) {
 }
 
 func TestReadSizes(t *testing.T) {
-	want := sample(t, 60_000)
+	want := sample(t, 20_000)
 	for _, file := range [][]byte{
 		compress(t, want, "-6"), compress(t, want, "--delta", "--lzma2=dict=4KiB"),
 		compress(t, want, "-T2", "--block-size=9999"),
@@ -114,7 +114,7 @@ func TestReaderContract(t *testing.T) {
 
 // A ring comes round many times, at every place in pieces and matches.
 func TestRingWraps(t *testing.T) {
-	want := sample(t, 6<<20)
+	want := sample(t, 3<<20)
 	for _, set := range []string{"--lzma2=preset=1,dict=4KiB", "--lzma2=preset=1,dict=768KiB", "--lzma2=preset=6,dict=1MiB", "--lzma2=preset=0,dict=96KiB,nice=273"} {
 		file := compress(t, want, "-T1", set)
 		got, err := decompress(file, Options{Concurrency: 1})
