@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -54,16 +52,6 @@ func job(t *testing.T, d Disk, srv *flashtest.Server, opt Options) (*Plan, *Rece
 	return p, r, err
 }
 
-func as[T error](err error) bool {
-	var target T
-	return errors.As(err, &target)
-}
-
-func sha(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 // unbootable fails the test if the first MiB of d is not all zeros.
 func unbootable(t *testing.T, d *flashtest.Disk) {
 	t.Helper()
@@ -94,7 +82,7 @@ func TestSizes(t *testing.T) {
 						if got := d.Bytes()[:size]; !bytes.Equal(got, img) {
 							t.Error("the disk differs from the image")
 						}
-						if r.ImageSHA256 != sha(img) || r.ImageSize != int64(size) || !r.Verified {
+						if r.ImageSHA256 != flashtest.SHA256(img) || r.ImageSize != int64(size) || !r.Verified {
 							t.Errorf("receipt = %+v", r)
 						}
 						rest := d.Bytes()[size:]
@@ -119,7 +107,7 @@ func TestSmall(t *testing.T) {
 			continue
 		}
 		got := d.Bytes()
-		if !bytes.Equal(got[:size], img) || r.ImageSize != int64(size) || r.ImageSHA256 != sha(img) {
+		if !bytes.Equal(got[:size], img) || r.ImageSize != int64(size) || r.ImageSHA256 != flashtest.SHA256(img) {
 			t.Errorf("%d bytes: the disk differs, receipt %+v", size, r)
 		}
 		if pad := (size + 511) / 512 * 512; !bytes.Equal(got[size:pad], make([]byte, pad-size)) {
@@ -176,7 +164,7 @@ func TestRefusals(t *testing.T) {
 			d := flashtest.NewDisk(tt.disk)
 			before := d.Bytes()
 			_, _, err := job(t, d, flashtest.NewServer(t, tt.data), Options{})
-			if !as[*ImageError](err) && !as[*TooLargeError](err) || !strings.Contains(err.Error(), tt.text) {
+			if !flashtest.As[*ImageError](err) && !flashtest.As[*TooLargeError](err) || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("error = %v, want one about %q", err, tt.text)
 			}
 			if !bytes.Equal(before, d.Bytes()) {
@@ -201,7 +189,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{name: "write error", disk: func(d *flashtest.Disk) {
 			d.OnWrite = func(off int64, p []byte) error { return failAt(off, len(p), 9*mib) }
-		}, is: as[*DiskError], text: "cannot write"},
+		}, is: flashtest.As[*DiskError], text: "cannot write"},
 		{name: "no space", disk: func(d *flashtest.Disk) {
 			d.OnWrite = func(off int64, p []byte) error {
 				if off >= 12*mib && off < 30*mib {
@@ -209,7 +197,7 @@ func TestFailures(t *testing.T) {
 				}
 				return nil
 			}
-		}, is: as[*DiskError], text: "no space"},
+		}, is: flashtest.As[*DiskError], text: "no space"},
 		{name: "gone in mid-write", disk: func(d *flashtest.Disk) {
 			d.OnWrite = func(off int64, p []byte) error {
 				if trip.Add(int64(len(p))) > 10*mib && off > 0 {
@@ -217,7 +205,7 @@ func TestFailures(t *testing.T) {
 				}
 				return nil
 			}
-		}, is: as[*DiskError], text: "no such device"},
+		}, is: flashtest.As[*DiskError], text: "no such device"},
 		{name: "flush fails", disk: func(d *flashtest.Disk) {
 			n := 0
 			d.OnSync = func() error {
@@ -226,16 +214,16 @@ func TestFailures(t *testing.T) {
 				}
 				return nil
 			}
-		}, is: as[*DiskError], text: "flush"},
+		}, is: flashtest.As[*DiskError], text: "flush"},
 		{name: "read-back error for ever", disk: func(d *flashtest.Disk) {
 			d.OnRead = func(off int64, p []byte) error { return failAt(off, len(p), 9*mib) }
-		}, is: as[*MismatchError], text: "bytes 8388608-12582911"},
+		}, is: flashtest.As[*MismatchError], text: "bytes 8388608-12582911"},
 		{name: "a block that stays wrong", disk: func(d *flashtest.Disk) {
 			d.Stored = func(off int64, p []byte) bool { flip(off, p, 13*mib); return false }
-		}, is: as[*MismatchError], text: "bytes 12582912-16777215"},
+		}, is: flashtest.As[*MismatchError], text: "bytes 12582912-16777215"},
 		{name: "two blocks that stay wrong", disk: func(d *flashtest.Disk) {
 			d.Stored = func(off int64, p []byte) bool { flip(off, p, 5*mib); flip(off, p, 13*mib); return false }
-		}, is: as[*MismatchError], text: "bytes 4194304-8388607, bytes 12582912-16777215"},
+		}, is: flashtest.As[*MismatchError], text: "bytes 4194304-8388607, bytes 12582912-16777215"},
 		{name: "first MiB stays wrong", disk: func(d *flashtest.Disk) {
 			d.Stored = func(off int64, p []byte) bool {
 				if off == 0 && !bytes.Equal(p, make([]byte, len(p))) {
@@ -243,19 +231,19 @@ func TestFailures(t *testing.T) {
 				}
 				return false
 			}
-		}, is: as[*MismatchError], text: "bytes 0-1048575"},
-		{name: "counterfeit, half of it missing", disk: func(d *flashtest.Disk) { d.Capacity = 10 * mib }, is: as[*MismatchError], text: "read-back mismatch"},
-		{name: "counterfeit, only the last MiB missing", disk: func(d *flashtest.Disk) { d.Capacity = 19 * mib }, is: as[*MismatchError], text: "less capacity"},
-		{name: "truncated", server: func(s *flashtest.Server) { s.Cut = 13 * mib }, is: as[*source.ImageError], text: "truncated"},
-		{name: "truncated without a length", server: func(s *flashtest.Server) { s.Cut, s.Close = 13*mib, true }, is: as[*ImageError], text: "truncated"},
-		{name: "stalled", server: func(s *flashtest.Server) { s.Stall = 13 * mib }, is: as[*source.StallError], text: "stalled"},
-		{name: "sha256", opt: Options{SHA256: sha(nil)}, is: as[*ImageError], text: "sha256 mismatch"},
+		}, is: flashtest.As[*MismatchError], text: "bytes 0-1048575"},
+		{name: "counterfeit, half of it missing", disk: func(d *flashtest.Disk) { d.Capacity = 10 * mib }, is: flashtest.As[*MismatchError], text: "read-back mismatch"},
+		{name: "counterfeit, only the last MiB missing", disk: func(d *flashtest.Disk) { d.Capacity = 19 * mib }, is: flashtest.As[*MismatchError], text: "less capacity"},
+		{name: "truncated", server: func(s *flashtest.Server) { s.Cut = 13 * mib }, is: flashtest.As[*source.ImageError], text: "truncated"},
+		{name: "truncated without a length", server: func(s *flashtest.Server) { s.Cut, s.Close = 13*mib, true }, is: flashtest.As[*ImageError], text: "truncated"},
+		{name: "stalled", server: func(s *flashtest.Server) { s.Stall = 13 * mib }, is: flashtest.As[*source.StallError], text: "stalled"},
+		{name: "sha256", opt: Options{SHA256: flashtest.SHA256(nil)}, is: flashtest.As[*ImageError], text: "sha256 mismatch"},
 		{name: "larger than the disk, known at the end", server: func(s *flashtest.Server) {
 			b := bytes.Clone(img)
 			flashtest.MBR(b, 2048, 2048)
 			s.Data, s.Chunked = b, true
-		}, size: 12 * mib, is: as[*TooLargeError], text: "at least"},
-		{name: "the kernel refuses the table", disk: func(d *flashtest.Disk) { d.PartsErr = syscall.EBUSY }, is: as[*DiskError], text: "busy"},
+		}, size: 12 * mib, is: flashtest.As[*TooLargeError], text: "at least"},
+		{name: "the kernel refuses the table", disk: func(d *flashtest.Disk) { d.PartsErr = syscall.EBUSY }, is: flashtest.As[*DiskError], text: "busy"},
 	}
 	compressed := map[string][]byte{"raw": img, "gzip": flashtest.Compress(t, "gzip", img)}
 	for _, tt := range tests {
@@ -357,7 +345,7 @@ func TestRepairOfChangedImage(t *testing.T) {
 	}
 	// The change must come after the download: hold nothing back.
 	_, _, err := job(t, d, srv, Options{})
-	if !as[*source.ServerError](err) || !strings.Contains(err.Error(), "changed") {
+	if !flashtest.As[*source.ServerError](err) || !strings.Contains(err.Error(), "changed") {
 		t.Errorf("error = %v, want one about the change", err)
 	}
 	unbootable(t, d)
@@ -380,7 +368,7 @@ func TestIgnoredWrites(t *testing.T) {
 	d := flashtest.NewDisk(16 * mib)
 	d.Stored = func(off int64, p []byte) bool { return true }
 	_, _, err := job(t, d, flashtest.NewServer(t, flashtest.Image(8*mib, 6)), Options{NoVerify: true})
-	if !as[*MismatchError](err) || !strings.Contains(err.Error(), "ignores writes") {
+	if !flashtest.As[*MismatchError](err) || !strings.Contains(err.Error(), "ignores writes") {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -543,7 +531,7 @@ func TestHangingDisk(t *testing.T) {
 	}
 	time.AfterFunc(10*time.Second, func() { cancel(errors.New("the hanging disk was not noticed")) })
 	context.AfterFunc(ctx, func() { close(hang) })
-	if _, err := p.Run(ctx); !as[*StallError](err) {
+	if _, err := p.Run(ctx); !flashtest.As[*StallError](err) {
 		t.Errorf("error = %v, want a StallError", err)
 	}
 	unbootable(t, d)

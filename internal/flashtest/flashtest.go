@@ -8,7 +8,10 @@ package flashtest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -140,4 +143,16 @@ func MBR(img []byte, start, sectors uint32) {
 	binary.LittleEndian.PutUint32(e[8:], start)
 	binary.LittleEndian.PutUint32(e[12:], sectors)
 	img[510], img[511] = 0x55, 0xAA
+}
+
+// As reports whether err is or wraps a T, for tables of expected errors.
+func As[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+// SHA256 returns the digest of b in hex, as receipts have it.
+func SHA256(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }

@@ -3,8 +3,6 @@ package source
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -42,17 +40,6 @@ func get(t *testing.T, c *Client, url string) ([]byte, *Stream, error) {
 	return b, s, err
 }
 
-// as is errors.As for a test's table.
-func as[T error](err error) bool {
-	var target T
-	return errors.As(err, &target)
-}
-
-func sha(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
-
 var formats = []string{"raw", "gzip", "pigz", "bgzip", "xz", "zstd", "bzip2"}
 
 func TestFormats(t *testing.T) {
@@ -71,8 +58,8 @@ func TestFormats(t *testing.T) {
 			if s.Info.Format != flashtest.FormatOf(name) || s.Info.TransferSize != int64(len(data)) || s.Info.ETag != `"v1"` {
 				t.Errorf("info = %+v", s.Info)
 			}
-			if tr := s.Transfer(); tr.Bytes != int64(len(data)) || tr.SHA256 != sha(data) || tr.Retries != 0 {
-				t.Errorf("transfer = %+v, want %d bytes, %s", tr, len(data), sha(data))
+			if tr := s.Transfer(); tr.Bytes != int64(len(data)) || tr.SHA256 != flashtest.SHA256(data) || tr.Retries != 0 {
+				t.Errorf("transfer = %+v, want %d bytes, %s", tr, len(data), flashtest.SHA256(data))
 			}
 		})
 	}
@@ -114,7 +101,7 @@ func TestEnds(t *testing.T) {
 						}
 						return
 					}
-					if !as[*ImageError](err) {
+					if !flashtest.As[*ImageError](err) {
 						t.Errorf("got %d bytes, error %v, want an ImageError", len(got), err)
 					}
 				})
@@ -189,8 +176,8 @@ func TestResume(t *testing.T) {
 			if !bytes.Equal(got, img) {
 				t.Error("the image came out differently")
 			}
-			if s.Retries() == 0 || s.Transfer().SHA256 != sha(gz) {
-				t.Errorf("transfer = %+v, want %s after retries", s.Transfer(), sha(gz))
+			if s.Retries() == 0 || s.Transfer().SHA256 != flashtest.SHA256(gz) {
+				t.Errorf("transfer = %+v, want %s after retries", s.Transfer(), flashtest.SHA256(gz))
 			}
 		})
 	}
@@ -222,7 +209,7 @@ func TestReadForward(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(got, img) || s.Transfer().SHA256 != sha(img) {
+			if !bytes.Equal(got, img) || s.Transfer().SHA256 != flashtest.SHA256(img) {
 				t.Error("the image came out differently")
 			}
 		})
@@ -262,7 +249,7 @@ func TestChanged(t *testing.T) {
 				srv.Set(func(s *flashtest.Server) { tt.then(s); s.DropAfter = 0 })
 			}
 			got, _, err := get(t, newClient(t, 5*time.Second), srv.URL())
-			if !as[*ServerError](err) || !strings.Contains(err.Error(), "changed") {
+			if !flashtest.As[*ServerError](err) || !strings.Contains(err.Error(), "changed") {
 				t.Errorf("got %d bytes, error %v, want a ServerError about the change", len(got), err)
 			}
 		})
@@ -341,7 +328,7 @@ func TestPartialAnswers(t *testing.T) {
 			}
 			after(srv, func(w http.ResponseWriter, r *http.Request) { tt.then(srv, w, r) })
 			got, s, err := get(t, newClient(t, 10*time.Second), srv.URL())
-			if err != nil || !bytes.Equal(got, img) || s.Transfer().SHA256 != sha(img) {
+			if err != nil || !bytes.Equal(got, img) || s.Transfer().SHA256 != flashtest.SHA256(img) {
 				t.Errorf("got %d bytes, %v", len(got), err)
 			}
 		})
@@ -354,7 +341,7 @@ func TestStallWithoutRanges(t *testing.T) {
 	img := flashtest.Image(3<<20, 13)
 	srv := flashtest.NewServer(t, img)
 	srv.NoRanges, srv.Stall = true, 1<<20
-	if got, _, err := get(t, newClient(t, 2*time.Second), srv.URL()); !as[*StallError](err) {
+	if got, _, err := get(t, newClient(t, 2*time.Second), srv.URL()); !flashtest.As[*StallError](err) {
 		t.Errorf("got %d bytes, error %v, want a StallError", len(got), err)
 	}
 	if n := len(srv.Requests); n > 6 {
@@ -393,39 +380,39 @@ func TestFaults(t *testing.T) {
 		is   func(error) bool
 		text string
 	}{
-		{"404", func(s *flashtest.Server) { s.Statuses = []int{404} }, "", as[*ServerError], "404"},
-		{"403", func(s *flashtest.Server) { s.Statuses = []int{403} }, "", as[*ServerError], "403"},
-		{"204", func(s *flashtest.Server) { s.Statuses = []int{204} }, "", as[*ServerError], "204"},
-		{"206 unasked", func(s *flashtest.Server) { s.Statuses = []int{206} }, "", as[*ServerError], "206"},
-		{"500 for ever", func(s *flashtest.Server) { s.Statuses = make500s() }, "", as[*ServerError], "500"},
-		{"empty", func(s *flashtest.Server) { s.Data = nil }, "", as[*ImageError], "empty"},
-		{"always short", func(s *flashtest.Server) { s.Cut = 1 << 20 }, "", as[*ImageError], "truncated"},
-		{"always short, no ranges", func(s *flashtest.Server) { s.Cut, s.NoRanges = 1<<20, true }, "", as[*ImageError], "truncated"},
-		{"always short, chunked", func(s *flashtest.Server) { s.Cut, s.Chunked = 1<<20, true }, "", as[*ImageError], "truncated"},
-		{"stalls before the first byte", func(s *flashtest.Server) { s.Stall = 0 }, "", as[*StallError], "stalled"},
-		{"stalls in the middle", func(s *flashtest.Server) { s.Stall = 1 << 20 }, "", as[*StallError], "stalled after 1048576 bytes"},
+		{"404", func(s *flashtest.Server) { s.Statuses = []int{404} }, "", flashtest.As[*ServerError], "404"},
+		{"403", func(s *flashtest.Server) { s.Statuses = []int{403} }, "", flashtest.As[*ServerError], "403"},
+		{"204", func(s *flashtest.Server) { s.Statuses = []int{204} }, "", flashtest.As[*ServerError], "204"},
+		{"206 unasked", func(s *flashtest.Server) { s.Statuses = []int{206} }, "", flashtest.As[*ServerError], "206"},
+		{"500 for ever", func(s *flashtest.Server) { s.Statuses = make500s() }, "", flashtest.As[*ServerError], "500"},
+		{"empty", func(s *flashtest.Server) { s.Data = nil }, "", flashtest.As[*ImageError], "empty"},
+		{"always short", func(s *flashtest.Server) { s.Cut = 1 << 20 }, "", flashtest.As[*ImageError], "truncated"},
+		{"always short, no ranges", func(s *flashtest.Server) { s.Cut, s.NoRanges = 1<<20, true }, "", flashtest.As[*ImageError], "truncated"},
+		{"always short, chunked", func(s *flashtest.Server) { s.Cut, s.Chunked = 1<<20, true }, "", flashtest.As[*ImageError], "truncated"},
+		{"stalls before the first byte", func(s *flashtest.Server) { s.Stall = 0 }, "", flashtest.As[*StallError], "stalled"},
+		{"stalls in the middle", func(s *flashtest.Server) { s.Stall = 1 << 20 }, "", flashtest.As[*StallError], "stalled after 1048576 bytes"},
 		{"stalls before the header", func(s *flashtest.Server) {
 			s.Handler = func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-		}, "", as[*StallError], "stalled"},
-		{"refused", nil, "http://" + closed.Addr() + "/x", as[*ServerError], "refused"},
+		}, "", flashtest.As[*StallError], "stalled"},
+		{"refused", nil, "http://" + closed.Addr() + "/x", flashtest.As[*ServerError], "refused"},
 		{"redirect to a forbidden host", func(s *flashtest.Server) {
 			s.Handler = http.RedirectHandler("http://192.0.2.1/x", http.StatusFound).ServeHTTP
-		}, "", as[*HostError], "192.0.2.1"},
+		}, "", flashtest.As[*HostError], "192.0.2.1"},
 		{"redirect to another scheme", func(s *flashtest.Server) {
 			s.Handler = http.RedirectHandler("file:///etc/passwd", http.StatusFound).ServeHTTP
-		}, "", as[*ServerError], "scheme"},
+		}, "", flashtest.As[*ServerError], "scheme"},
 		{"redirect loop", func(s *flashtest.Server) {
 			s.Handler = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }
-		}, "", as[*ServerError], "redirects"},
-		{"forbidden host", nil, "http://192.0.2.1/x", as[*HostError], "192.0.2.1"},
-		{"forbidden host, mapped", nil, "http://[::ffff:192.0.2.1]/x", as[*HostError], "192.0.2.1"},
+		}, "", flashtest.As[*ServerError], "redirects"},
+		{"forbidden host", nil, "http://192.0.2.1/x", flashtest.As[*HostError], "192.0.2.1"},
+		{"forbidden host, mapped", nil, "http://[::ffff:192.0.2.1]/x", flashtest.As[*HostError], "192.0.2.1"},
 		{"no HTTP", func(s *flashtest.Server) {
 			s.Handler = func(w http.ResponseWriter, r *http.Request) {
 				c, _, _ := http.NewResponseController(w).Hijack()
 				c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
 				c.Close()
 			}
-		}, "", as[*ServerError], "malformed"},
+		}, "", flashtest.As[*ServerError], "malformed"},
 	}
 	closed.Stop()
 	for _, tt := range tests {
@@ -495,7 +482,7 @@ func TestHosts(t *testing.T) {
 	for _, tt := range tests {
 		c := NewClient(Config{Hosts: tt.hosts, Stall: 10 * time.Second})
 		_, _, err := get(t, c, fmt.Sprintf("http://%s:%s/x", tt.host, port))
-		if tt.ok && err != nil || !tt.ok && !as[*HostError](err) {
+		if tt.ok && err != nil || !tt.ok && !flashtest.As[*HostError](err) {
 			t.Errorf("%+v: %s: error %v, want success %v", tt.hosts, tt.host, err, tt.ok)
 		}
 	}
@@ -550,7 +537,7 @@ func TestAgain(t *testing.T) {
 			t.Errorf("raw: asked for %q, want only the rest", srv.Requests)
 		}
 		srv.Set(func(s *flashtest.Server) { s.ETag = `"v2"` })
-		if again, err := s.Again(t.Context(), off); !as[*ServerError](err) {
+		if again, err := s.Again(t.Context(), off); !flashtest.As[*ServerError](err) {
 			t.Errorf("%s: another version: %v, %v, want a ServerError", name, again, err)
 		}
 	}
