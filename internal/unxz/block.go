@@ -18,27 +18,17 @@ type blockDecoder struct {
 	lzma2 lzma2
 	check checker
 	chain chain
-	inner ring   // the dictionary of a block with more filters than LZMA2
-	store []byte // its memory
 }
 
-// decode decodes the block of which in has just read the header h, to out,
-// which is its dictionary too unless there are more filters. It returns the
-// sizes that the index has for it.
-func (b *blockDecoder) decode(in *input, h *blockHeader, id checkID, w *ring, out sink) (unpadded, uncompressed int64, err error) {
+// decode decodes the block of which in has just read the header h, to w and
+// out; dict is w itself unless there are more filters than LZMA2. It returns
+// the sizes that the index has for the block.
+func (b *blockDecoder) decode(in *input, h *blockHeader, id checkID, dict, w *ring, out sink) (unpadded, uncompressed int64, err error) {
 	first := in.off
 	b.lzma2.reset()
 	b.check.reset(id)
 	b.chain.reset(h)
 	filtered := h.nfilters > 0
-	dict := w
-	if filtered {
-		if n := ringLen(h); len(b.store) < n {
-			b.store = make([]byte, n)
-		}
-		b.inner.reset(b.store, int(h.dict))
-		dict = &b.inner
-	}
 	for {
 		more, err := b.lzma2.next(in, dict)
 		if err != nil {
@@ -130,12 +120,20 @@ func (b *blockDecoder) filter(piece []byte, last bool, w *ring, out sink) error 
 	return nil
 }
 
+// filteredLen is how long the ring is that the output of filters goes through.
+const filteredLen = 4*pieceSize + slack
+
 // ringLen is how long a buffer a block needs when it is decoded as a stream:
-// its dictionary and some pieces, or the whole block where that is less.
+// for its dictionary and some pieces, or the whole block where that is less,
+// and for what comes out of its filters.
 func ringLen(h *blockHeader) int {
 	n := h.dict + 4*pieceSize
 	if h.uncompressed >= 0 {
 		n = min(n, max(h.uncompressed, 1))
 	}
-	return int(n) + slack
+	n += slack
+	if h.nfilters > 0 {
+		n += filteredLen
+	}
+	return int(n)
 }

@@ -110,11 +110,16 @@ var errTooMuch = errors.New("more output than a fuzz test wants")
 func (c *collect) decode(h *blockHeader, data []byte) {
 	var in input
 	in.reset(bytes.NewReader(append(bytes.Clone(data), 0, 0, 0)), 0)
-	c.w.reset(make([]byte, int(h.dict)+4*pieceSize+slack), int(h.dict))
-	var b blockDecoder
 	plain := *h
 	plain.compressed, plain.uncompressed = -1, -1
-	b.decode(&in, &plain, checkNone, &c.w, c)
+	c.w.reset(make([]byte, ringLen(&plain)), int(h.dict))
+	dict := &c.w
+	if h.nfilters > 0 {
+		dict = new(ring)
+		dict.reset(make([]byte, ringLen(&plain)), int(h.dict))
+	}
+	var b blockDecoder
+	b.decode(&in, &plain, checkNone, dict, &c.w, c)
 }
 
 // FuzzLZMA2 feeds bare LZMA2 data to the decoder, to ulikunitz/xz/lzma and to

@@ -22,11 +22,21 @@ type job struct {
 	fed  bool     // all are there
 
 	// output
-	ring    ring  // pos is the decoder's
+	ring    ring  // what Read takes from
+	dict    ring  // the dictionary of a block with more filters than LZMA2
 	written int64 // bytes decoded
 	taken   int64 // bytes that Read has copied out
 	done    bool  // the decoder is through
 	err     error // with what
+}
+
+// setBuffer makes the job's rings of buf, of ringLen bytes at least.
+func (j *job) setBuffer(buf []byte) {
+	if j.header.nfilters > 0 {
+		j.dict.reset(buf[filteredLen:], int(j.header.dict))
+		buf = buf[:filteredLen]
+	}
+	j.ring.reset(buf, int(j.header.dict))
 }
 
 // reserve waits until Read has made room in the ring.
@@ -145,5 +155,9 @@ func (j *job) run(b *blockDecoder, in *input) (unpadded, uncompressed int64, err
 		z.cond.Broadcast()
 		z.mu.Unlock()
 	}()
-	return b.decode(in, &j.header, j.check, &j.ring, j)
+	dict := &j.ring
+	if j.header.nfilters > 0 {
+		dict = &j.dict
+	}
+	return b.decode(in, &j.header, j.check, dict, &j.ring, j)
 }

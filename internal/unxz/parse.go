@@ -130,7 +130,7 @@ func (z *Reader) enqueue(j *job, need int64, n int, worker bool) error {
 	}
 	buf, extra := z.memory.buffer(n)
 	j.need = need + extra
-	j.ring.reset(buf, int(j.header.dict))
+	j.setBuffer(buf)
 	z.jobs = append(z.jobs, j)
 	if worker {
 		z.todo = append(z.todo, j)
