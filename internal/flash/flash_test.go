@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -65,9 +66,9 @@ func unbootable(t *testing.T, d *flashtest.Disk) {
 // zeroing.
 func TestSizes(t *testing.T) {
 	for _, sector := range []int{512, 4096} {
-		for _, size := range []int{2 * mib, 4*mib - 512, 4 * mib, 4*mib + 512, 5*mib + 1024, 8 * mib, 9*mib + 4096 - 512} {
+		for _, size := range []int{2 * mib, 4*mib - 512, 4 * mib, 4*mib + 512, 8 * mib} {
 			for _, noZeroing := range []bool{false, true} {
-				for _, room := range []int64{0, 4096, 3 * mib} {
+				for _, room := range []int64{0, 2 * mib} {
 					t.Run(fmt.Sprintf("%d/%d/%v/%d", sector, size, noZeroing, room), func(t *testing.T) {
 						img := flashtest.Image(size, uint64(size))
 						if sector == 4096 {
@@ -397,8 +398,19 @@ func (*lyingDisk) Zero(off, n int64) error { return nil }
 func TestOrder(t *testing.T) {
 	img := flashtest.Image(12*mib, 8)
 	d := flashtest.NewDisk(16 * mib)
-	var inHead, ops int
+	var (
+		mu               sync.Mutex
+		inHead, ops, syn int
+	)
+	d.OnSync = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		syn++
+		return nil
+	}
 	d.OnWrite = func(off int64, p []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
 		ops++
 		now := d.Bytes()
 		whole := bytes.Equal(now[mib:len(img)], img[mib:])
@@ -407,7 +419,7 @@ func TestOrder(t *testing.T) {
 			if !whole {
 				t.Error("the first MiB is written while the rest is not complete")
 			}
-			if d.Syncs < 2 {
+			if syn < 2 {
 				t.Error("the first MiB is written before the rest was flushed")
 			}
 		} else if ops > 2 && !bytes.Equal(now[:mib], make([]byte, mib)) {
