@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -9,9 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/openseastack/netboot-imager/internal/machine"
 )
 
 // release is the version of this source tree.
@@ -49,25 +48,27 @@ func statePath(port int) string {
 // 4 to 16 MiB.
 func readAhead(proc string) int {
 	const least, most = 4 << 20, 16 << 20
-	b, _ := os.ReadFile(filepath.Join(proc, "meminfo"))
-	for line := range bytes.Lines(b) {
-		if kib, ok := strings.CutPrefix(string(line), "MemAvailable:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(kib), " kB"))
-			return min(max(n<<10/16, least), most)
-		}
-	}
-	return least
+	free := machine.System{Proc: proc}.MemoryAvailable()
+	return int(min(max(free/16, least), most))
 }
 
 // gokrazySocket is where gokrazy serves its own API to programs on the station, without
 // a password.
 const gokrazySocket = "/run/gokrazy-http.sock"
 
-// reboot has gokrazy restart the station. Elsewhere it refuses: a developer's machine is
-// not restarted because a test said so.
-func reboot() error {
+// rebootable refuses where gokrazy does not run: a developer's machine is not restarted
+// because a test said so.
+func rebootable() error {
 	if _, err := os.Stat(gokrazySocket); err != nil {
 		return fmt.Errorf("this is no gokrazy station (%w); restart the machine yourself", err)
+	}
+	return nil
+}
+
+// reboot has gokrazy restart the station.
+func reboot() error {
+	if err := rebootable(); err != nil {
+		return err
 	}
 	client := &http.Client{
 		Timeout: 30 * time.Second,

@@ -161,12 +161,13 @@ func (p *program) bind(port int) (net.Listener, error) {
 
 func (p *program) server(ln net.Listener) *station.Server {
 	return station.New(station.Options{
-		Version:   version(),
-		System:    p.env.system,
-		StatePath: statePath(ln.Addr().(*net.TCPAddr).Port),
-		Reboot:    reboot,
-		ReadAhead: readAhead(p.env.system.Proc),
-		Logf:      p.logf,
+		Version:    version(),
+		System:     p.env.system,
+		StatePath:  statePath(ln.Addr().(*net.TCPAddr).Port),
+		Reboot:     reboot,
+		Rebootable: rebootable,
+		ReadAhead:  readAhead(p.env.system.Proc),
+		Logf:       p.logf,
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/openseastack/netboot-imager/internal/ptable"
 )
@@ -127,14 +126,4 @@ func tablePartitions(device string, head []byte, sector int64) []Partition {
 		out = append(out, Partition{fmt.Sprintf("%s%d", base, p.Number), p.Start, p.Size})
 	}
 	return out
-}
-
-// StationModel returns the model and serial number of the machine, such as "Raspberry
-// Pi 4 Model B Rev 1.4" and 16 hex digits, from the device tree; "" if it has none.
-func (s System) StationModel() (model, serial string) {
-	read := func(name string) string {
-		b, _ := os.ReadFile(filepath.Join(s.Proc, "device-tree", name))
-		return strings.TrimRight(string(b), "\x00\n")
-	}
-	return read("model"), read("serial-number")
 }

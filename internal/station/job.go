@@ -67,11 +67,10 @@ func (s *Server) start(a *active, req *writeRequest) (*job, error) {
 	// The slot is taken before the disk is opened: that may take a while, and GET /status
 	// does not wait for it.
 	s.mu.Lock()
-	if s.slot != nil {
-		busy := &BusyError{s.slot.describe()}
+	if err := s.busyLocked(); err != nil {
 		s.mu.Unlock()
 		cancel(nil)
-		return nil, busy
+		return nil, err
 	}
 	s.slot = j
 	s.mu.Unlock()
@@ -160,7 +159,7 @@ func (s *Server) run(ctx context.Context, j *job) {
 	reboot := err == nil && *j.req.Reboot
 	s.conclude(j, result, err, !reboot)
 	if reboot {
-		s.reboot(j)
+		s.restartMachine("as job " + j.id + " was asked to")
 		s.free(j)
 	}
 }
@@ -203,8 +202,8 @@ func (s *Server) write(ctx context.Context, j *job, state *flash.DiskState) (*fl
 // learns of the end may ask for the next job.
 func (s *Server) conclude(j *job, result *flash.Receipt, err error, free bool) {
 	if err == nil {
-		model, serial := s.opt.System.StationModel()
-		j.result = &receipt{j.id, result, model, serial, s.opt.Version}
+		j.result = &receipt{j.id, result, s.machine().Model(), s.machine().Serial(), s.opt.Version}
+		s.keep(j.result)
 		s.opt.Logf("job %s: complete: %s", j.id, result.Summary())
 	} else if err == errDry {
 		s.opt.Logf("job %s: dry run: would write %s", j.id, j.plan)
@@ -255,24 +254,5 @@ func (s *Server) runningLocked() *job {
 		return nil
 	default:
 		return s.job
-	}
-}
-
-// reboot restarts the machine, after the answers have had time to get out.
-func (s *Server) reboot(j *job) {
-	s.opt.Logf("job %s: rebooting, as asked for", j.id)
-	select {
-	case <-time.After(2 * time.Second):
-	case <-s.ctx.Done():
-		return
-	}
-	if err := s.opt.Reboot(); err != nil {
-		s.opt.Logf("job %s: the reboot failed: %v", j.id, err)
-		return
-	}
-	select { // the restart ends the service
-	case <-time.After(time.Minute):
-		s.opt.Logf("job %s: the station has not rebooted", j.id)
-	case <-s.ctx.Done():
 	}
 }

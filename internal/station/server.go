@@ -34,8 +34,10 @@ type Options struct {
 	System    disk.System
 	StatePath string       // file that remembers the job across restarts; "" for none
 	Reboot    func() error // restarts the machine
-	ReadAhead int          // bytes of download held in RAM
-	Logf      func(format string, args ...any)
+	// Rebootable says why Reboot cannot work on this machine; nil if it always can.
+	Rebootable func() error
+	ReadAhead  int // bytes of download held in RAM
+	Logf       func(format string, args ...any)
 }
 
 // Server is the service. It answers 503 to everything but GET /health until Configure.
@@ -54,6 +56,9 @@ type Server struct {
 	job     *job                     // the slot's, once its disk is open
 	last    Status                   // while no job runs
 	clients map[chan Status]struct{} // of GET /events
+
+	receipts  []*receipt // newest first
+	rebooting bool       // asked for; no job begins any more
 }
 
 // active is what comes out of a config.
@@ -69,6 +74,7 @@ func New(opt Options) *Server {
 	ctx, stop := context.WithCancelCause(context.Background())
 	s := &Server{opt: opt, ctx: ctx, stop: stop, clients: map[chan Status]struct{}{}}
 	s.last = s.restore()
+	s.receipts = s.restoreReceipts()
 	s.router = s.routes()
 	return s
 }
@@ -98,20 +104,23 @@ func (s *Server) routes() *httprouter.Router {
 	// A path is right or wrong; nobody is sent elsewhere.
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
-		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks and /write-image", r.URL.Path)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks, /station, /receipts, /write-image and /reboot", r.URL.Path)}
 	})
 	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
 		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
 		w.Header().Set("Allow", strings.TrimSuffix(allow, ", OPTIONS"))
 		return &httpError{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; allowed: %s", r.URL.Path, r.Method, w.Header().Get("Allow"))}
 	})
-	for path, h := range map[string]handlerFunc{"/health": s.health, "/status": s.status, "/disks": s.disks} {
+	for path, h := range map[string]handlerFunc{
+		"/health": s.health, "/status": s.status, "/disks": s.disks, "/station": s.stationInfo, "/receipts": s.listReceipts,
+	} {
 		r.Handler(http.MethodGet, path, handler(s, h))
 		r.Handler(http.MethodHead, path, handler(s, h))
 	}
 	r.Handler(http.MethodGet, "/events", handler(s, s.events))
 	r.Handler(http.MethodPost, "/write-image", handler(s, withToken(s.writeImage)))
 	r.Handler(http.MethodDelete, "/write-image", handler(s, withToken(s.cancelWrite)))
+	r.Handler(http.MethodPost, "/reboot", handler(s, withToken(s.rebootStation)))
 	return r
 }
 
@@ -156,12 +165,17 @@ func handler(s *Server, h handlerFunc) http.Handler {
 	})
 }
 
-// withToken lets only requests with the token through to h.
+// withToken lets only requests with the token through to h, and none of another site's
+// page. Those are refused before their token is looked at: otherwise a page could use up
+// the tries of whoever looks at it.
 func withToken(h handlerFunc) handlerFunc {
 	return func(a *active, w http.ResponseWriter, r *http.Request) error {
 		addr, err := a.guard.Addr(r.RemoteAddr)
 		if err != nil {
 			return err
+		}
+		if http.NewCrossOriginProtection().Check(r) != nil {
+			return &httpError{http.StatusForbidden, "the request comes from another site's page; use this station's own page, or no browser"}
 		}
 		if err := a.guard.Token(addr, r.Header.Get("X-Netboot-Token")); err != nil {
 			return err
