@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/tailscale/hujson"
 )
 
 // PublishedSecret is the default token of the service that this one replaces. It is
@@ -91,9 +89,9 @@ func Parse(text []byte) (*Config, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("is larger than %d bytes, which no imager config is", MaxSize)
 	}
-	std, err := hujson.Standardize(hashComments(text))
+	std, err := Standardize(text)
 	if err != nil {
-		return nil, fmt.Errorf("is not JSON: %s; check commas, quotes and braces there", strings.TrimPrefix(err.Error(), "hujson: "))
+		return nil, err
 	}
 	if err := checkKeys(std); err != nil {
 		return nil, err

@@ -1,0 +1,201 @@
+package bootserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/julienschmidt/httprouter"
+
+	"github.com/openseastack/netboot-imager/internal/guard"
+	"github.com/openseastack/netboot-imager/internal/imagestore"
+)
+
+// Port is the TCP port that pi-netboot-server has, and netbootd.
+const Port = 38434
+
+// Options configure a Server.
+type Options struct {
+	Version string
+	Allowed []netip.Prefix // clients
+	Token   string         // of the X-Netboot-Token header
+	// ImagerConfig is the config.json that stations fetch. It holds the token.
+	ImagerConfig json.RawMessage
+	Images       *imagestore.Store
+	Logf         func(format string, args ...any)
+}
+
+// Server is the service. Use New.
+type Server struct {
+	opt    Options
+	guard  *guard.Guard
+	router *httprouter.Router
+}
+
+// New returns a server.
+func New(opt Options) *Server {
+	s := &Server{opt: opt, guard: guard.New(opt.Allowed, opt.Token, time.Now)}
+	s.router = s.routes()
+	return s
+}
+
+func (s *Server) routes() *httprouter.Router {
+	r := httprouter.New()
+	// A path is right or wrong; nobody is sent elsewhere.
+	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
+	r.NotFound = s.handler(func(w http.ResponseWriter, r *http.Request) error {
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; docs/netbootd.md lists those that there are", r.URL.Path)}
+	})
+	r.MethodNotAllowed = s.handler(func(w http.ResponseWriter, r *http.Request) error {
+		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
+		w.Header().Set("Allow", strings.TrimSuffix(allow, ", OPTIONS"))
+		return &httpError{http.StatusMethodNotAllowed, fmt.Sprintf("%s does not take %s; allowed: %s", r.URL.Path, r.Method, w.Header().Get("Allow"))}
+	})
+	get := func(path string, h handlerFunc) {
+		r.Handler(http.MethodGet, path, s.handler(h))
+		r.Handler(http.MethodHead, path, s.handler(h))
+	}
+	get("/health", s.health)
+	get("/api/bootstrap/imager-config", s.imagerConfig)
+	get("/api/images", s.listImages)
+	get(imagestore.DownloadPath+":name", s.download)
+	get("/api/uploads/:name", s.uploaded)
+	r.Handler(http.MethodPut, "/api/images/:name", s.handler(s.withToken(s.upload)))
+	r.Handler(http.MethodDelete, "/api/images/:name", s.handler(s.withToken(s.deleteImage)))
+	return r
+}
+
+// ServeHTTP lets in who may use the service; GET /health is open.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			s.opt.Logf("BUG: panic in %s %s: %v\n%s", r.Method, r.URL.Path, v, debug.Stack())
+			s.fail(w, r, &httpError{http.StatusInternalServerError, "internal error; the service goes on, please report what its log says"})
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	if r.ContentLength != 0 {
+		// net/http reads a body that nobody has read before it sends the answer: without a
+		// deadline, a client that does not send its body would hold the connection for ever.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+	if r.URL.Path != "/health" {
+		if _, err := s.guard.Addr(r.RemoteAddr); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	s.router.ServeHTTP(w, r)
+}
+
+// handlerFunc is a handler that returns its error.
+type handlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+func (s *Server) handler(h handlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// withToken lets only requests with the token through to h.
+func (s *Server) withToken(h handlerFunc) handlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		addr, err := s.guard.Addr(r.RemoteAddr)
+		if err != nil {
+			return err
+		}
+		if err := s.guard.Token(addr, r.Header.Get("X-Netboot-Token")); err != nil {
+			return err
+		}
+		return h(w, r)
+	}
+}
+
+// param is a part of the path.
+func param(r *http.Request, name string) string {
+	return httprouter.ParamsFromContext(r.Context()).ByName(name)
+}
+
+// failure is the JSON of every failure.
+type failure struct {
+	Success bool   `json:"success"`
+	Error   string `json:"error"`
+}
+
+// fail answers with an error, and logs it.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := statusOf(err)
+	var rate *guard.RateError
+	if errors.As(err, &rate) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(rate.Retry.Seconds())+1))
+	}
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // its body may not have been read
+	}
+	s.opt.Logf("%q %q from %s: %d: %s", r.Method, r.URL.EscapedPath(), r.RemoteAddr, status, oneLine(err.Error()))
+	reply(w, status, failure{Error: err.Error()})
+}
+
+// oneLine quotes what could make a log's line look like several.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return '\uFFFD'
+		}
+		return c
+	}, s)
+}
+
+const (
+	// maxBody is the largest request body in bytes, but for uploads.
+	maxBody = 64 << 10
+	// bodyTimeout is how long a client may take to send it.
+	bodyTimeout = 15 * time.Second
+	// writeTimeout is how long a client may take to accept an answer, but for downloads.
+	writeTimeout = 30 * time.Second
+)
+
+// reply answers with JSON.
+func reply(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"success":false,"error":"BUG: the answer cannot be encoded"}`)
+	}
+	b = append(b, '\n')
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(b)
+	_ = rc.Flush()
+	_ = rc.SetWriteDeadline(time.Time{}) // the next answer on this connection may be a download
+}
+
+// health says that the service lives. It is open to everybody.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) error {
+	reply(w, http.StatusOK, struct {
+		Service string `json:"service"`
+		Status  string `json:"status"`
+		Version string `json:"version"`
+	}{"netbootd", "ok", s.opt.Version})
+	return nil
+}
+
+// imagerConfig answers what a station fetches at its start.
+func (s *Server) imagerConfig(w http.ResponseWriter, r *http.Request) error {
+	reply(w, http.StatusOK, s.opt.ImagerConfig)
+	return nil
+}
