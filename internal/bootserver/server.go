@@ -157,8 +157,6 @@ func oneLine(s string) string {
 }
 
 const (
-	// maxBody is the largest request body in bytes, but for uploads.
-	maxBody = 64 << 10
 	// bodyTimeout is how long a client may take to send it.
 	bodyTimeout = 15 * time.Second
 	// writeTimeout is how long a client may take to accept an answer, but for downloads.
