@@ -19,6 +19,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/openseastack/netboot-imager/internal/disk"
@@ -163,7 +164,12 @@ func (p *Plan) notAnImage(err error) error {
 		if p.info.Format != source.Raw {
 			inside = " inside the " + p.info.Format + " compression"
 		}
-		return &ImageError{"not a disk image: it is " + what + inside + hint}
+		// The name may go on behind a semicolon, with what to make of it.
+		what, rest, _ := strings.Cut(what, ";")
+		if rest != "" {
+			rest = ";" + rest
+		}
+		return &ImageError{"not a disk image: it is " + what + inside + rest + hint}
 	}
 	if err != ptable.ErrNone {
 		return &ImageError{"not a disk image: " + err.Error() + hint}
