@@ -21,6 +21,10 @@ check: ## formatting, vet, staticcheck, tidy
 deps-test:
 	@tools/install-deps.sh test
 
+.PHONY: faults
+faults: deps-test ## the whole fault matrix, about an hour, and docs/faults.md from it (flags: FAULTS='-run TestDisk')
+	$(GO) test ./internal/faults -count=1 -timeout 4h $(FAULTS) -args -full -page
+
 .PHONY: build
 build: ## the imager for this machine, in build/imager
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/imager ./imager

@@ -138,7 +138,7 @@ func TestRefusals(t *testing.T) {
 		text string
 	}{
 		{"HTML", []byte("<!DOCTYPE html>\n<html><body>404</body></html>"), 8 * mib, "an HTML page"},
-		{"HTML in gzip", gzip([]byte("<html><body>404</body></html>")), 8 * mib, "an HTML page; the server has no image at this URL inside the gzip compression"},
+		{"HTML in gzip", gzip([]byte("<html><body>404</body></html>")), 8 * mib, "an HTML page inside the gzip compression; the server has no image at this URL"},
 		{"JSON", []byte(`{"error": "not found"}`), 8 * mib, "a JSON document"},
 		{"text", []byte("not found\n"), 8 * mib, "a text"},
 		{"tar", with(257, "ustar\x0000"), 8 * mib, "a tar archive"},

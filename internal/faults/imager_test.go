@@ -1,0 +1,266 @@
+package faults
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// token is the shared secret of the rows' imagers.
+const token = "example-token-of-the-fault-matrix"
+
+// imager is a running imager program.
+type imager struct {
+	base string // URL
+	dir  string // its config and state
+	cmd  *exec.Cmd
+	out  *lockedBuffer
+	once sync.Once
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// answer is the JSON of POST /write-image and of failures.
+type answer struct {
+	Success bool
+	Message string
+	Output  string
+	Error   string
+	Receipt struct {
+		SHA256     string `json:"image_sha256"`
+		Size       int64  `json:"image_size"`
+		Retries    int
+		Verified   bool
+		Repaired   []any
+		Partitions []any
+		Direct     bool `json:"direct_io"`
+	}
+	raw string
+}
+
+// sentence is what the answer says.
+func (a *answer) sentence() string {
+	if a.Error != "" {
+		return a.Error
+	}
+	return a.Message
+}
+
+// status is the part of GET /status that rows look at.
+type status struct {
+	Stage   string
+	Percent int
+	Message string
+	Error   *string
+}
+
+// client has no limit of its own: rows end because the imager ends them. It is for no
+// proxy and keeps no connections.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// patience is how long a row may take before it counts as hanging.
+const patience = 5 * time.Minute
+
+// startImager starts the program for one disk; keys are added to its config.
+func startImager(t testing.TB, bin, dev string, keys map[string]any) *imager {
+	t.Helper()
+	return startIn(t, bin, t.TempDir(), dev, keys, func(c *exec.Cmd) error { return c.Start() })
+}
+
+// startIn is startImager with a directory for config and state, which a restart finds
+// again, and with a way to start a command.
+func startIn(t testing.TB, bin, dir, dev string, keys map[string]any, start func(*exec.Cmd) error) *imager {
+	t.Helper()
+	port := freePort(t)
+	cfg := map[string]any{
+		"allowed_ips": []string{"127.0.0.1"}, "shared_secret": token, "allowed_devices": []string{dev},
+		"port": port, "stall_timeout": "1s",
+	}
+	maps.Copy(cfg, keys)
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "config.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	im := &imager{base: fmt.Sprintf("http://127.0.0.1:%d", port), dir: dir, out: &lockedBuffer{}}
+	im.cmd = exec.Command(bin, "-config", file)
+	im.cmd.Env = []string{"RUNTIME_DIRECTORY=" + dir, "GORACE=halt_on_error=1"}
+	im.cmd.Stderr = im.out
+	im.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := start(im.cmd); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(im.log(), "serving on"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			im.kill()
+			t.Fatalf("the imager does not start; its log:\n%s", im.log())
+		}
+	}
+	t.Cleanup(im.kill)
+	return im
+}
+
+func (im *imager) log() string { return im.out.String() }
+
+// kill ends the program as kill -9 does.
+func (im *imager) kill() {
+	im.once.Do(func() {
+		im.cmd.Process.Kill()
+		im.cmd.Wait()
+	})
+}
+
+// stop ends the program as an init does, and waits for it.
+func (im *imager) stop(t testing.TB) {
+	t.Helper()
+	im.once.Do(func() {
+		im.cmd.Process.Signal(syscall.SIGTERM)
+		ended := make(chan struct{})
+		go func() { im.cmd.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			im.cmd.Process.Kill()
+			<-ended
+			t.Errorf("the imager does not stop; its log:\n%s", im.log())
+		}
+	})
+}
+
+// write asks for a write and waits for the answer.
+func (im *imager) write(t testing.TB, body map[string]any) (int, answer) {
+	t.Helper()
+	code, a, err := im.tryWrite(body)
+	if err != nil {
+		t.Fatalf("POST /write-image: %v; the imager's log:\n%s", err, im.log())
+	}
+	return code, a
+}
+
+// tryWrite is write for imagers that may die meanwhile.
+func (im *imager) tryWrite(body map[string]any) (int, answer, error) {
+	var a answer
+	text, err := json.Marshal(body)
+	if err != nil {
+		return 0, a, err
+	}
+	req, err := http.NewRequest(http.MethodPost, im.base+"/write-image", bytes.NewReader(text))
+	if err != nil {
+		return 0, a, err
+	}
+	req.Header.Set("X-Netboot-Token", token)
+	code, b, err := im.do(req, patience)
+	if err != nil {
+		return 0, a, err
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return 0, a, fmt.Errorf("%d %s: %w", code, b, err)
+	}
+	a.raw = string(b)
+	return code, a, nil
+}
+
+func (im *imager) do(req *http.Request, limit time.Duration) (int, []byte, error) {
+	timer := time.AfterFunc(limit, im.kill)
+	defer timer.Stop()
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, b, err
+}
+
+// status asks GET /status.
+func (im *imager) status(t testing.TB) status {
+	t.Helper()
+	var st status
+	req, err := http.NewRequest(http.MethodGet, im.base+"/status", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, b, err := im.do(req, time.Minute)
+	if err != nil || code != http.StatusOK || json.Unmarshal(b, &st) != nil {
+		t.Fatalf("GET /status: %d %s (%v)", code, b, err)
+	}
+	return st
+}
+
+// await waits for a moment of a write, for rows that act then.
+func (im *imager) await(moment func(status) bool) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		resp, err := client.Get(im.base + "/status")
+		if err != nil {
+			return err
+		}
+		var st status
+		err = json.NewDecoder(resp.Body).Decode(&st)
+		resp.Body.Close()
+		switch {
+		case err != nil:
+			return err
+		case moment(st):
+			return nil
+		case st.Stage == "error" || st.Stage == "complete":
+			return fmt.Errorf("the moment did not come: the write is at %+v", st)
+		}
+	}
+	return errors.New("the moment did not come")
+}
+
+// cancel asks DELETE /write-image.
+func (im *imager) cancel() error {
+	req, err := http.NewRequest(http.MethodDelete, im.base+"/write-image", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-Netboot-Token", token)
+	code, b, err := im.do(req, patience)
+	if err == nil && code != http.StatusOK {
+		err = errors.New(string(b))
+	}
+	return err
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
