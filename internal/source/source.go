@@ -222,14 +222,7 @@ func (s *Stream) explain(err error) error {
 	if fault := s.ring.fault(); fault != nil {
 		return fault
 	}
-	format := s.Info.Format
-	switch {
-	case trailing(err):
-		return &ImageError{format, fmt.Sprintf("the image has junk behind its end: its %s data is complete, but something other than zero padding follows; upload it again", format), nil}
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return &ImageError{format, fmt.Sprintf("the image is truncated: its %s data ends early, after %d bytes of download; upload it again", format, s.Taken()), nil}
-	}
-	return &ImageError{format, fmt.Sprintf("the image is corrupt: its %s data cannot be decoded near byte %d of the download; upload it again", format, s.Taken()), err}
+	return decodeFault(s.Info.Format, err, fmt.Sprintf("byte %d of the download", s.Taken()), "upload it again")
 }
 
 // Interrupt makes a Read that waits for the network return. Any goroutine may call it.
