@@ -39,6 +39,8 @@ type target struct {
 	old []byte // what was on it
 	// read returns what is on the medium; by the device itself unless set.
 	read func(t testing.TB) []byte
+	// answered, unless nil, is called when the answer has come.
+	answered func()
 }
 
 // oldSystem is what is on the disks before: a system that starts, over all of the disk. It
