@@ -320,20 +320,11 @@ func redirectToItself(t testing.TB, s *flashtest.Server) {
 func onResume(change func(s *flashtest.Server)) serveFunc {
 	return func(t testing.TB, s *flashtest.Server) {
 		s.DropAfter = int64(min(4*mib, len(s.Data)/2))
-		go func() {
-			for len(requests(s)) == 0 && t.Context().Err() == nil {
-				time.Sleep(time.Millisecond)
-			}
-			// The first answer has its parameters by now.
-			s.Set(func(s *flashtest.Server) { s.DropAfter = 0; change(s) })
-		}()
+		s.Then = func(s *flashtest.Server) {
+			s.DropAfter, s.Then = 0, nil
+			change(s)
+		}
 	}
-}
-
-func requests(s *flashtest.Server) []string {
-	s.Lock()
-	defer s.Unlock()
-	return s.Requests
 }
 
 func redirectOnResume(host string) serveFunc {
@@ -384,12 +375,11 @@ func drop(after int64, reset bool) serveFunc {
 func dropTimes(n int, after int64) serveFunc {
 	return func(t testing.TB, s *flashtest.Server) {
 		s.DropAfter = after
-		go func() {
-			for len(requests(s)) < n && t.Context().Err() == nil {
-				time.Sleep(time.Millisecond)
+		s.Then = func(s *flashtest.Server) {
+			if len(s.Requests) >= n {
+				s.DropAfter = 0
 			}
-			s.Set(func(s *flashtest.Server) { s.DropAfter = 0 })
-		}()
+		}
 	}
 }
 
@@ -468,12 +458,7 @@ func tlsServer(t testing.TB, _ *flashtest.Server) string {
 // stallOnce stalls the first answer in the middle, and no other.
 func stallOnce(t testing.TB, s *flashtest.Server) {
 	s.Stall = 5 * mib
-	go func() {
-		for len(requests(s)) == 0 && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
-		}
-		s.Set(func(s *flashtest.Server) { s.Stall = -1 })
-	}()
+	s.Then = func(s *flashtest.Server) { s.Stall, s.Then = -1, nil }
 }
 
 // trickle sends some bytes and then one every 0.1 s.

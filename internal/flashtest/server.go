@@ -41,6 +41,9 @@ type Server struct {
 	Slow time.Duration
 	// WrongRange answers 206 with a range that begins elsewhere.
 	WrongRange bool
+	// Then, if set, is called when a request has its parameters, with the lock held: what it
+	// changes is for the next request.
+	Then func(s *Server)
 	// Handler, if set, answers instead.
 	Handler http.HandlerFunc
 
@@ -85,6 +88,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status, s.Statuses = s.Statuses[0], s.Statuses[1:]
 	}
 	h := s.Handler
+	if s.Then != nil {
+		s.Then(s)
+	}
 	s.Unlock()
 	if h != nil {
 		h(w, r)
