@@ -103,7 +103,7 @@ func startIn(t testing.TB, bin, dir, dev string, keys map[string]any, start func
 	port := freePort(t)
 	cfg := map[string]any{
 		"allowed_ips": []string{"127.0.0.1"}, "shared_secret": token, "allowed_devices": []string{dev},
-		"port": port, "stall_timeout": "1s",
+		"port": port, "stall_timeout": "4s",
 	}
 	maps.Copy(cfg, keys)
 	text, err := json.Marshal(cfg)
