@@ -66,7 +66,13 @@ func rebootable() error {
 }
 
 // reboot has gokrazy restart the station.
-func reboot() error {
+func reboot() error { return askGokrazy("reboot") }
+
+// powerOff has gokrazy switch the station off.
+func powerOff() error { return askGokrazy("poweroff") }
+
+// askGokrazy has gokrazy do what its API calls action.
+func askGokrazy(action string) error {
 	if err := rebootable(); err != nil {
 		return err
 	}
@@ -76,13 +82,13 @@ func reboot() error {
 			return (&net.Dialer{}).DialContext(ctx, "unix", gokrazySocket)
 		}},
 	}
-	resp, err := client.Post("http://gokrazy/reboot", "", nil)
+	resp, err := client.Post("http://gokrazy/"+action, "", nil)
 	if err != nil {
-		return fmt.Errorf("ask gokrazy to reboot: %w", err)
+		return fmt.Errorf("ask gokrazy to %s: %w", action, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask gokrazy to reboot: it answered %s", resp.Status)
+		return fmt.Errorf("ask gokrazy to %s: it answered %s", action, resp.Status)
 	}
 	return nil
 }

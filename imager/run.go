@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 		return err
 	}
 	s := p.server(ln)
-	p.configure(s, cfg, *configFile)
+	p.configure(ctx, s, cfg, *configFile)
 	return p.serve(ctx, s, ln)
 }
 
@@ -139,10 +139,10 @@ func (p *program) serveFrom(ctx context.Context, url string) error {
 			return err
 		}
 		s = p.server(ln)
-		p.configure(s, cfg, url)
+		p.configure(ctx, s, cfg, url)
 		return p.serve(ctx, s, ln)
 	}
-	p.configure(s, cfg, url)
+	p.configure(ctx, s, cfg, url)
 	return <-serving
 }
 
@@ -171,12 +171,13 @@ func (p *program) server(ln net.Listener) *station.Server {
 	})
 }
 
-func (p *program) configure(s *station.Server, cfg *config.Config, from string) {
+func (p *program) configure(ctx context.Context, s *station.Server, cfg *config.Config, from string) {
 	p.logf("imager %s, config %s: %s", version(), from, cfg.Describe())
 	for _, w := range cfg.Warnings {
 		p.logf("warning: %s", w)
 	}
 	s.Configure(cfg)
+	p.zeroTouch(ctx, s)
 }
 
 // serve serves on ln until ctx ends; then it cancels a running write, and reports that.

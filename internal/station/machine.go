@@ -32,9 +32,18 @@ func (s *Server) stationInfo(_ *active, w http.ResponseWriter, r *http.Request) 
 	return nil
 }
 
-// rebootStation answers POST /reboot: it restarts the station when no write runs. No
-// write can begin any more once it has answered.
+// rebootStation answers POST /reboot: see Restart.
 func (s *Server) rebootStation(_ *active, w http.ResponseWriter, r *http.Request) error {
+	if err := s.Restart("as a request from " + r.RemoteAddr + " asked for"); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, success{Success: true, Message: fmt.Sprintf("The station reboots in %.0f s", rebootDelay.Seconds())})
+	return nil
+}
+
+// Restart restarts the station when no write runs; why goes to the log. No write can begin
+// any more once it has returned nil.
+func (s *Server) Restart(why string) error {
 	if s.opt.Rebootable != nil {
 		if err := s.opt.Rebootable(); err != nil {
 			return &httpError{http.StatusNotImplemented, "cannot reboot: " + err.Error()}
@@ -48,12 +57,11 @@ func (s *Server) rebootStation(_ *active, w http.ResponseWriter, r *http.Request
 	s.rebooting = true
 	s.mu.Unlock()
 	s.jobs.Go(func() {
-		s.restartMachine("as a request from " + r.RemoteAddr + " asked for")
+		s.restartMachine(why)
 		s.mu.Lock()
 		s.rebooting = false
 		s.mu.Unlock()
 	})
-	reply(w, http.StatusOK, success{Success: true, Message: fmt.Sprintf("The station reboots in %.0f s", rebootDelay.Seconds())})
 	return nil
 }
 

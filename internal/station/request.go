@@ -66,23 +66,28 @@ func parseRequest(a *active, w http.ResponseWriter, r *http.Request) (*writeRequ
 	if err := decodeStrict(body, req); err != nil {
 		return nil, err
 	}
+	return req, req.check(a)
+}
+
+// check does what parseRequest says, from the decoded body on.
+func (req *writeRequest) check(a *active) (err error) {
 	if req.Device == "" {
 		req.Device = a.cfg.AllowedDevices[0]
 	}
 	if req.url, err = source.ParseURL(req.ImageURL); err != nil {
-		return nil, badRequest("%v", err)
+		return badRequest("%v", err)
 	}
 	if req.SHA256 != nil { // an empty one is a script's empty variable, not a wish for no check
 		b, err := hex.DecodeString(*req.SHA256)
 		if err != nil || len(b) != sha256.Size {
-			return nil, badRequest("sha256 must be 64 hex digits: the SHA-256 of the decompressed image; leave it out for no check")
+			return badRequest("sha256 must be 64 hex digits: the SHA-256 of the decompressed image; leave it out for no check")
 		}
 		req.digest = strings.ToLower(*req.SHA256)
 	}
 	if req.Respond == nil {
 		req.Respond = &a.cfg.Respond
 	} else if !req.Respond.Valid() {
-		return nil, badRequest(`respond is %q; it must be "done" or "started"`, *req.Respond)
+		return badRequest(`respond is %q; it must be "done" or "started"`, *req.Respond)
 	}
 	if req.Verify == nil {
 		req.Verify = &a.cfg.Verify
@@ -93,13 +98,13 @@ func parseRequest(a *active, w http.ResponseWriter, r *http.Request) (*writeRequ
 	if req.NetbootIP != "" {
 		ip, err := netip.ParseAddr(req.NetbootIP)
 		if err != nil {
-			return nil, badRequest("netboot_ip %q is not an IP address", req.NetbootIP)
+			return badRequest("netboot_ip %q is not an IP address", req.NetbootIP)
 		}
 		if !guard.Contains(a.cfg.AllowedIPs, ip) {
-			return nil, &httpError{http.StatusForbidden, "netboot_ip " + ip.String() + " is not an allowed address; add it to allowed_ips or leave it out"}
+			return &httpError{http.StatusForbidden, "netboot_ip " + ip.String() + " is not an allowed address; add it to allowed_ips or leave it out"}
 		}
 	}
-	return req, a.source.Check(req.url)
+	return a.source.Check(req.url)
 }
 
 // decodeStrict decodes one JSON object with known fields only.
