@@ -25,7 +25,7 @@ type Request struct {
 
 // Boot is what a boot loader has in memory when it starts the kernel.
 type Boot struct {
-	Kernel    []byte // unpacked
+	Kernel    []byte // as it was fetched; see Image
 	Initramfs []byte
 	DTB       []byte
 	Cmdline   string // before the boot loader's own additions
@@ -258,10 +258,10 @@ func (l *loader) kernel(c *configTxt) error {
 		if err != nil {
 			return err
 		}
-		l.boot.Kernel, err = unpackKernel(b)
-		if err != nil {
+		if _, err := unpack(b, imageHeader); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		l.boot.Kernel = b
 		if !c.arm64 {
 			return fmt.Errorf("%s is a 64-bit kernel and config.txt lacks arm_64bit=1, so a Pi %s starts it in 32-bit mode", name, l.model.Name)
 		}
@@ -270,19 +270,32 @@ func (l *loader) kernel(c *configTxt) error {
 	return &NoBootError{l.model.Name, l.prefix + c.osPrefix + names[0], "the boot loader has no kernel to start"}
 }
 
-// unpackKernel does what boot loaders do since September 2020: unpack gzip, known by
-// its first bytes.
-func unpackKernel(b []byte) ([]byte, error) {
+// Image is the kernel, unpacked as boot loaders do since September 2020: gzip, known by
+// its first bytes. The fetching looks at the first bytes alone.
+func (b *Boot) Image() ([]byte, error) {
+	return unpack(b.Kernel, -1)
+}
+
+// imageHeader is the size in bytes of a 64-bit ARM kernel's header
+// (Documentation/arch/arm64/booting.rst).
+const imageHeader = 64
+
+// unpack returns the first n bytes of a kernel, or all of it if n is negative.
+func unpack(b []byte, n int64) ([]byte, error) {
 	if bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
 		zr, err := gzip.NewReader(bytes.NewReader(b))
 		if err != nil {
 			return nil, err
 		}
-		if b, err = io.ReadAll(zr); err != nil {
+		var r io.Reader = zr
+		if n >= 0 {
+			r = io.LimitReader(zr, n)
+		}
+		if b, err = io.ReadAll(r); err != nil {
 			return nil, err
 		}
 	}
-	if len(b) < 64 || string(b[56:60]) != "ARM\x64" {
+	if len(b) < imageHeader || string(b[56:60]) != "ARM\x64" {
 		return nil, errors.New("not a 64-bit ARM kernel, or compressed in a way that boot loaders do not know")
 	}
 	return b, nil

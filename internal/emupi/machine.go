@@ -38,6 +38,9 @@ var (
 			"initcall_blacklist=bcm2835_wdt_driver_init",
 			// hw/usb/hcd-dwc2.c in QEMU asks for this one.
 			"dwc_otg.fiq_fsm_enable=0",
+			// Have the kernel ask for the MTU that makes QEMU's USB network four times as
+			// fast: internal/lab says why.
+			"ip=:::::eth0:dhcp",
 		},
 	}
 	virt = machine{
@@ -123,7 +126,11 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		flag, name string
 		data       []byte
 	}
-	files := []loaded{{"-kernel", "kernel", cfg.Boot.Kernel}, {"-initrd", "initramfs", cfg.Boot.Initramfs}}
+	kernel, err := cfg.Boot.Image()
+	if err != nil {
+		return nil, fmt.Errorf("unpacking the kernel: %w", err)
+	}
+	files := []loaded{{"-kernel", "kernel", kernel}, {"-initrd", "initramfs", cfg.Boot.Initramfs}}
 	if m.dtb {
 		files = append(files, loaded{"-dtb", "dtb", cfg.Boot.DTB})
 	}

@@ -73,9 +73,15 @@ func (s *Station) do(req *http.Request) (int, []byte, error) {
 	return res.StatusCode, b, err
 }
 
+// Machine is a VM, or a Power, which starts a new one after each reset.
+type Machine interface {
+	// Ended says why it has stopped for good, or nil while it runs.
+	Ended() error
+}
+
 // WaitUp waits until GET path answers 200 and, unless ok is nil, with a body that ok
 // accepts. It gives up when the machine stops or ctx ends.
-func (s *Station) WaitUp(ctx context.Context, vm *VM, path string, ok func([]byte) bool) ([]byte, error) {
+func (s *Station) WaitUp(ctx context.Context, m Machine, path string, ok func([]byte) bool) ([]byte, error) {
 	var last error
 	for {
 		code, body, err := s.Get(ctx, path, 3*time.Second)
@@ -87,7 +93,7 @@ func (s *Station) WaitUp(ctx context.Context, vm *VM, path string, ok func([]byt
 		default:
 			last = fmt.Errorf("%d %s", code, body)
 		}
-		if err := vm.Ended(); err != nil {
+		if err := m.Ended(); err != nil {
 			return nil, fmt.Errorf("waiting for %s: %w", path, err)
 		}
 		select {
@@ -99,9 +105,9 @@ func (s *Station) WaitUp(ctx context.Context, vm *VM, path string, ok func([]byt
 }
 
 // WaitHealthy waits until the imager is up and configured.
-func (s *Station) WaitHealthy(ctx context.Context, vm *VM) (Health, error) {
+func (s *Station) WaitHealthy(ctx context.Context, m Machine) (Health, error) {
 	var h Health
-	_, err := s.WaitUp(ctx, vm, "/health", func(b []byte) bool {
+	_, err := s.WaitUp(ctx, m, "/health", func(b []byte) bool {
 		return json.Unmarshal(b, &h) == nil && h.Status == "ok"
 	})
 	return h, err

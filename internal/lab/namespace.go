@@ -29,6 +29,12 @@ const (
 	bridge   = "br0"
 	tap      = "tap0"
 	tftpPort = "69"
+	// mtu is what DHCP tells who asks for it, which is the kernel of an emulated Pi 3B;
+	// gokrazy's DHCP client does not. It has QEMU's USB controller move whole frames: of
+	// a receive buffer of up to 1536 bytes it fills 64 at a time, each 250 µs
+	// (hw/usb/hcd-dwc2.c, dwc2_enable_chan), and Linux' buffers have the MTU's size. No
+	// frame becomes larger, for this end of the wire stays at 1500.
+	mtu = "1600"
 )
 
 // Namespace is a network namespace of its own, with dnsmasq in it. It goes away with
@@ -145,7 +151,7 @@ func (n *Namespace) startDnsmasq(ctx context.Context, tree string) error {
 		"--port=0", "--interface="+bridge, "--bind-interfaces", "--no-ping", "--log-dhcp",
 		"--dhcp-leasefile="+n.leases(), "--dhcp-authoritative",
 		"--dhcp-range="+firstIP+","+lastIP+","+netmask+",1h",
-		"--dhcp-option=option:router,"+serverIP,
+		"--dhcp-option=option:router,"+serverIP, "--dhcp-option=option:mtu,"+mtu,
 		`--pxe-service=0,Raspberry Pi Boot   `,
 		"--enable-tftp", "--tftp-root="+tree)
 	cmd.Stderr = log
