@@ -20,6 +20,9 @@ type Manifest struct {
 	Boot string `json:"boot"`
 	// Kernel is the Linux release, such as 6.12.47-v8.
 	Kernel string `json:"kernel"`
+	// Build is the time of the gokrazy build as `gok update` knows it, RFC 3339; empty if
+	// it was not found.
+	Build string `json:"build,omitempty"`
 	// PayloadBytes is the size of kernel and initramfs, which every station downloads.
 	PayloadBytes int64 `json:"payload_bytes"`
 	// InitramfsBytes is the initramfs' size in RAM, before compression.

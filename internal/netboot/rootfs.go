@@ -101,6 +101,14 @@ func (r *rootFS) walk(img *squashfs.FileSystem, dir string) error {
 	return nil
 }
 
+// file is the contents of a file; nil if there is none.
+func (r *rootFS) file(path string) []byte {
+	if i := slices.IndexFunc(r.nodes, func(n node) bool { return n.path == path }); i >= 0 {
+		return r.nodes[i].data
+	}
+	return nil
+}
+
 // filter drops secrets and kernel modules, and notes the kernel's release.
 func (r *rootFS) filter(keepImagerConfig bool) {
 	r.nodes = slices.DeleteFunc(r.nodes, func(n node) bool {
@@ -131,6 +139,27 @@ func (r *rootFS) isUnwantedModule(p string) bool {
 	return !slices.ContainsFunc(wantedModules, func(want string) bool {
 		return below == want || strings.HasPrefix(want, below+"/")
 	})
+}
+
+// RootFile reads one file of gokrazy's root file system, also one that is left out of
+// trees; fs.ErrNotExist if it is not there.
+func (im *Images) RootFile(name string) ([]byte, error) {
+	img, err := squashfs.Read(diskfile.New(sectionFile{im.Root}, true), im.Root.Size(), 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("reading gokrazy's root file system: %w", err)
+	}
+	entries, err := img.ReadDir(path.Dir(name))
+	if err != nil {
+		return nil, fmt.Errorf("reading gokrazy's root file system: %s: %w", name, err)
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == path.Base(name) }) {
+		return nil, fs.ErrNotExist
+	}
+	b, err := img.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading gokrazy's root file system: %s: %w", name, err)
+	}
+	return b, nil
 }
 
 // sectionFile is a section of a file as the fs.File that go-diskfs reads from.

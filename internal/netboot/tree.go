@@ -167,6 +167,9 @@ func (b *builder) build(ctx context.Context, images *Images) (*Manifest, error) 
 		b.o.logf("%s is left out: the tree is readable by everybody on the network", name)
 	}
 	b.manifest.Kernel = root.release
+	if b.manifest.Build, err = BuildTimestamp(root.file("gokrazy/init")); err != nil {
+		b.o.logf("warning: the build's time is not known: %v", err)
+	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
