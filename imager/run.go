@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/openseastack/netboot-imager/internal/announce"
 	"github.com/openseastack/netboot-imager/internal/cmdline"
 	"github.com/openseastack/netboot-imager/internal/config"
 	"github.com/openseastack/netboot-imager/internal/disk"
@@ -88,6 +90,8 @@ type program struct {
 	env    environment
 	listen string
 	logf   func(format string, args ...any)
+
+	announcer atomic.Pointer[announce.Client] // nil without a boot server
 }
 
 // configURL returns the URL that the kernel command line names; "" if there is none or a
@@ -140,9 +144,11 @@ func (p *program) serveFrom(ctx context.Context, url string) error {
 		}
 		s = p.server(ln)
 		p.configure(ctx, s, cfg, url)
+		go p.announce(ctx, s, cfg, url, cfg.Port)
 		return p.serve(ctx, s, ln)
 	}
 	p.configure(ctx, s, cfg, url)
+	go p.announce(waiting, s, cfg, url, ln.Addr().(*net.TCPAddr).Port)
 	return <-serving
 }
 
@@ -161,13 +167,14 @@ func (p *program) bind(port int) (net.Listener, error) {
 
 func (p *program) server(ln net.Listener) *station.Server {
 	return station.New(station.Options{
-		Version:    version(),
-		System:     p.env.system,
-		StatePath:  statePath(ln.Addr().(*net.TCPAddr).Port),
-		Reboot:     reboot,
-		Rebootable: rebootable,
-		ReadAhead:  readAhead(p.env.system.Proc),
-		Logf:       p.logf,
+		Version:      version(),
+		System:       p.env.system,
+		StatePath:    statePath(ln.Addr().(*net.TCPAddr).Port),
+		Reboot:       reboot,
+		Rebootable:   rebootable,
+		BeforeReboot: p.beforeReboot,
+		ReadAhead:    readAhead(p.env.system.Proc),
+		Logf:         p.logf,
 	})
 }
 

@@ -149,6 +149,9 @@ func (s System) bootedFrom() string {
 	return bootModes[binary.BigEndian.Uint32(b)] // device tree cells are big-endian
 }
 
+// Text returns a file below Proc without what ends it; "" if there is none.
+func (s System) Text(name string) string { return s.text(name) }
+
 // text is a file below Proc without what ends it: a line feed, or a device tree's zero.
 func (s System) text(name string) string { return line(filepath.Join(s.Proc, name)) }
 

@@ -85,6 +85,9 @@ func (s *Server) restartMachine(why string) {
 	case <-s.ctx.Done():
 		return
 	}
+	if s.opt.BeforeReboot != nil {
+		s.opt.BeforeReboot(s.ctx)
+	}
 	if err := s.opt.Reboot(); err != nil {
 		s.opt.Logf("the reboot failed: %v", err)
 		return

@@ -36,8 +36,10 @@ type Options struct {
 	Reboot    func() error // restarts the machine
 	// Rebootable says why Reboot cannot work on this machine; nil if it always can.
 	Rebootable func() error
-	ReadAhead  int // bytes of download held in RAM
-	Logf       func(format string, args ...any)
+	// BeforeReboot is called before Reboot, unless it is nil: last words.
+	BeforeReboot func(ctx context.Context)
+	ReadAhead    int // bytes of download held in RAM
+	Logf         func(format string, args ...any)
 }
 
 // Server is the service. It answers 503 to everything but GET /health until Configure.
