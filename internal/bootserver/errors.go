@@ -8,6 +8,9 @@ import (
 
 	"github.com/openseastack/netboot-imager/internal/guard"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
+	"github.com/openseastack/netboot-imager/internal/redeploy"
+	"github.com/openseastack/netboot-imager/internal/stations"
+	"github.com/openseastack/netboot-imager/internal/trees"
 )
 
 // httpError is an error that is HTTP's own.
@@ -35,11 +38,11 @@ func statusOf(err error) int {
 		return http.StatusForbidden
 	case is[*guard.RateError](err):
 		return http.StatusTooManyRequests
-	case is[*imagestore.NameError](err):
+	case is[*imagestore.NameError](err), is[*stations.SerialError](err):
 		return http.StatusBadRequest
-	case is[*imagestore.NotFoundError](err):
+	case is[*imagestore.NotFoundError](err), is[*stations.NotFoundError](err):
 		return http.StatusNotFound
-	case is[*imagestore.ConflictError](err), is[*imagestore.BusyError](err):
+	case is[*imagestore.ConflictError](err), is[*imagestore.BusyError](err), is[*trees.NoTreeError](err), is[*redeploy.TestRunsError](err):
 		return http.StatusConflict
 	case is[*imagestore.DigestError](err):
 		return http.StatusUnprocessableEntity

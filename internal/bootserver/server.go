@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -14,8 +15,12 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"github.com/openseastack/netboot-imager/internal/announce"
 	"github.com/openseastack/netboot-imager/internal/guard"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
+	"github.com/openseastack/netboot-imager/internal/redeploy"
+	"github.com/openseastack/netboot-imager/internal/stations"
+	"github.com/openseastack/netboot-imager/internal/trees"
 )
 
 // Port is the TCP port that pi-netboot-server has, and netbootd.
@@ -29,6 +34,22 @@ type Options struct {
 	// ImagerConfig is the config.json that stations fetch. It holds the token.
 	ImagerConfig json.RawMessage
 	Images       *imagestore.Store
+	Stations     *stations.Registry
+	Receipts     *stations.Receipts
+	Trees        *trees.Library
+	Fleet        *redeploy.Fleet
+	Client       *stations.Client
+	// Gok answers gok: /update/…, /reboot, and / where JSON is asked for.
+	Gok http.Handler
+	// TLSPort is where Gok is served by HTTPS, once HasTLS says so; then it is nowhere else.
+	TLSPort int
+	HasTLS  func() bool
+	// Page answers GET /, unless it is nil.
+	Page http.Handler
+	// BaseURL is where stations reach this server, http://HOST:PORT.
+	BaseURL string
+	// KeepEnrolled leaves stations enrolled that have written their disk.
+	KeepEnrolled bool
 	Logf         func(format string, args ...any)
 }
 
@@ -63,12 +84,28 @@ func (s *Server) routes() *httprouter.Router {
 		r.Handler(http.MethodHead, path, s.handler(h))
 	}
 	get("/health", s.health)
+	if s.opt.Page != nil {
+		r.Handler(http.MethodGet, "/", s.opt.Page)
+	}
 	get("/api/bootstrap/imager-config", s.imagerConfig)
 	get("/api/images", s.listImages)
 	get(imagestore.DownloadPath+":name", s.download)
 	get("/api/uploads/:name", s.uploaded)
 	r.Handler(http.MethodPut, "/api/images/:name", s.handler(s.withToken(s.upload)))
 	r.Handler(http.MethodDelete, "/api/images/:name", s.handler(s.withToken(s.deleteImage)))
+	get("/api/stations", s.listStations)
+	get("/api/stations/:id", s.getStation)
+	get("/api/receipts", s.findReceipts)
+	get("/api/trees", s.listTrees)
+	get("/api/devices/:ip/status", s.deviceStatus)
+	r.Handler(http.MethodGet, "/api/events", s.handler(s.stationEvents))
+	post := func(path string, h handlerFunc) { r.Handler(http.MethodPost, path, s.handler(s.withToken(h))) }
+	post("/api/devices/:ip/write-disk", s.writeDisk)
+	post("/api/trees/rollback", s.rollback)
+	// One route for all, because httprouter has no fixed words beside a parameter.
+	post("/api/stations/:id", s.stationPost)
+	post("/api/stations/:id/:action", s.stationAction)
+	r.Handler(http.MethodDelete, "/api/stations/:id", s.handler(s.withToken(s.forgetStation)))
 	return r
 }
 
@@ -93,7 +130,59 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if s.opt.Gok != nil && isGok(r) {
+		s.serveGok(w, r)
+		return
+	}
 	s.router.ServeHTTP(w, r)
+}
+
+// stationPost takes announcements, whose path announce.Path is.
+func (s *Server) stationPost(w http.ResponseWriter, r *http.Request) error {
+	if r.URL.Path != announce.Path {
+		return badRequest("name what to do with the station: enrol, retire or reboot")
+	}
+	return s.announced(w, r)
+}
+
+func (s *Server) stationAction(w http.ResponseWriter, r *http.Request) error {
+	switch action := param(r, "action"); action {
+	case "enrol":
+		return s.enrol(w, r)
+	case "retire":
+		return s.retireStation(w, r)
+	case "reboot":
+		return s.rebootStation(w, r)
+	default:
+		return &httpError{http.StatusNotFound, fmt.Sprintf("a station cannot %q; it can be told to enrol, retire or reboot", action)}
+	}
+}
+
+// isGok tells gok's requests from others.
+func isGok(r *http.Request) bool {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/update/"), r.URL.Path == "/reboot", r.URL.Path == "/divert", strings.HasPrefix(r.URL.Path, "/uploadtemp/"):
+		return true
+	case r.URL.Path == "/":
+		return strings.Contains(r.Header.Get("Accept")+r.Header.Get("Content-Type"), "application/json")
+	}
+	return false
+}
+
+// serveGok sends gok to HTTPS where there is a certificate, as gokrazy does, so that its
+// password does not go over the network in the clear.
+func (s *Server) serveGok(w http.ResponseWriter, r *http.Request) {
+	if r.TLS == nil && s.opt.HasTLS != nil && s.opt.HasTLS() {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		u := *r.URL
+		u.Scheme, u.Host = "https", net.JoinHostPort(host, strconv.Itoa(s.opt.TLSPort))
+		http.Redirect(w, r, u.String(), http.StatusFound)
+		return
+	}
+	s.opt.Gok.ServeHTTP(w, r)
 }
 
 // handlerFunc is a handler that returns its error.
@@ -113,6 +202,11 @@ func (s *Server) withToken(h handlerFunc) handlerFunc {
 		addr, err := s.guard.Addr(r.RemoteAddr)
 		if err != nil {
 			return err
+		}
+		// Refused before the token is looked at: another site's page could otherwise use up
+		// the tries of whoever looks at it.
+		if http.NewCrossOriginProtection().Check(r) != nil {
+			return &httpError{http.StatusForbidden, "the request comes from another site's page; use netbootd's own page, or no browser"}
 		}
 		if err := s.guard.Token(addr, r.Header.Get("X-Netboot-Token")); err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/openseastack/netboot-imager/internal/bootserver"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
+	"github.com/openseastack/netboot-imager/internal/netboot"
 )
 
 // serveOptions are the flags of netbootd serve.
@@ -28,6 +29,16 @@ type serveOptions struct {
 	allow        []string
 	images       string
 	imagerConfig string
+
+	gaf         string
+	baseURL     string
+	gokPassword string // file
+	tlsListen   string
+	tree        netboot.Options
+
+	dhcp         dhcpOptions
+	enrolNew     bool
+	keepEnrolled bool
 }
 
 func serveCommand(logf func(string, ...any)) *cobra.Command {
@@ -36,7 +47,8 @@ func serveCommand(logf func(string, ...any)) *cobra.Command {
 		Use:   "serve",
 		Short: "serve until stopped",
 		Example: `  netbootd serve --interface eth0                  # beside a DHCP server that is there already
-  netbootd serve --interface eth0 --gaf build/station.gaf`,
+  netbootd serve --interface eth0 --gaf build/station.gaf
+  netbootd serve --interface eth1 --dhcp full --range 192.168.50.10,192.168.50.200`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o, logf) },
 	}
@@ -47,6 +59,18 @@ func serveCommand(logf func(string, ...any)) *cobra.Command {
 	f.StringSliceVar(&o.allow, "allow", nil, "`PREFIX` of clients' addresses (may be repeated; default: that of --interface; this machine always may)")
 	f.StringVar(&o.images, "images", "", "`DIRECTORY` of images (default: images in --dir)")
 	f.StringVar(&o.imagerConfig, "imager-config", "", "`FILE` with further keys of the config.json that stations fetch")
+	f.StringVar(&o.gaf, "gaf", "", "gokrazy archive `FILE` to serve, if no newer build is there; gok update brings others")
+	f.StringVar(&o.baseURL, "base-url", "", "`URL` at which stations reach this server (default: the address of --interface and the port of --listen)")
+	f.StringVar(&o.gokPassword, "gok-password-file", "", "`FILE` with the password for gok update (default: gok-password in --dir)")
+	f.StringVar(&o.tlsListen, "tls-listen", ":38443", "`ADDRESS` to serve gok on by HTTPS, once gok has sent a certificate")
+	f.StringArrayVar(&o.tree.KernelArgs, "kernel-arg", nil, "`WORD` to add to the stations' kernel command line (may be repeated)")
+	f.StringArrayVar(&o.tree.ConfigLines, "config-line", nil, "`LINE` to add to config.txt (may be repeated)")
+	f.StringVar(&o.tree.SerialConsole, "serial-console", "serial0,115200", "serial console of the stations' kernel, or off")
+	f.BoolVar(&o.tree.BootRAMDisk, "boot-ramdisk", false, "have boot loaders fetch boot.img in place of single files")
+	f.BoolVar(&o.tree.KeepImagerConfig, "keep-imager-config", false, "publish the imager's configuration, with its token, if the gokrazy instance holds one")
+	f.BoolVar(&o.enrolNew, "enrol-new", false, "enrol every Raspberry Pi that asks and was never taken out")
+	f.BoolVar(&o.keepEnrolled, "keep-enrolled", false, "leave a Pi enrolled that has written its disk")
+	o.dhcp.register(f)
 	return cmd
 }
 
@@ -54,6 +78,9 @@ func serveCommand(logf func(string, ...any)) *cobra.Command {
 const defaultDir = "/var/lib/netbootd"
 
 func serve(ctx context.Context, o serveOptions, logf func(string, ...any)) (err error) {
+	if o.dir, err = filepath.Abs(o.dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
 	}
@@ -90,11 +117,8 @@ func serve(ctx context.Context, o serveOptions, logf func(string, ...any)) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, images.Close()) }()
-	s := bootserver.New(bootserver.Options{
-		Version: version(), Allowed: allowed, Token: imager.SharedSecret, ImagerConfig: stationConfig, Images: images, Logf: logf,
-	})
-	logf("netbootd %s: clients %s, images in %s", version(), allowed, o.images)
-	return serveHTTP(ctx, s, ln, logf)
+	d := &daemon{o: o, db: db, images: images, allowed: allowed, token: imager.SharedSecret, stationConfig: stationConfig, ln: ln, logf: logf}
+	return d.run(ctx)
 }
 
 // allowed are the prefixes of clients' addresses.
@@ -138,7 +162,7 @@ func serveHTTP(ctx context.Context, h http.Handler, ln net.Listener, logf func(s
 	}
 	logf("serving on %s", ln.Addr())
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(bootserver.Listener(ln)) }()
+	go func() { failed <- server.Serve(ln) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
