@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ type machine struct {
 	// disks are devices, each for the drive with its number; empty for an SD card. Two
 	// NVMe disks would get their names in the order Linux happens to find them.
 	disks   []string
-	dtb     bool     // give it the device tree that was fetched
+	dtb     bool     // give it the device tree that was fetched; otherwise QEMU has its own
 	cmdline []string // what this emulation needs
 	memory  int      // MiB
 	pow2    bool     // the disk's size must be a power of two
@@ -131,8 +132,19 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		return nil, fmt.Errorf("unpacking the kernel: %w", err)
 	}
 	files := []loaded{{"-kernel", "kernel", kernel}, {"-initrd", "initramfs", cfg.Boot.Initramfs}}
-	if m.dtb {
-		files = append(files, loaded{"-dtb", "dtb", cfg.Boot.DTB})
+	dtb := cfg.Boot.DTB
+	if !m.dtb {
+		if dtb, err = ownDTB(args, cfg.Dir); err != nil {
+			return nil, err
+		}
+	}
+	if len(dtb) > 0 {
+		// Boot loaders tell Linux the serial number.
+		dtb, err := setSerial(dtb, cfg.Model.Serial)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, loaded{"-dtb", "dtb", dtb})
 	}
 	for _, f := range files {
 		if len(f.data) == 0 {
@@ -153,6 +165,20 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		args = append(args, "-drive", drive+",if=none", "-device", m.disks[i])
 	}
 	return args, nil
+}
+
+// ownDTB asks QEMU for the device tree that it makes for the machine that args describe.
+func ownDTB(args []string, dir string) ([]byte, error) {
+	path := filepath.Join(dir, "own.dtb")
+	args = slices.Clone(args)
+	i := slices.Index(args, "-M") + 1
+	args[i] += ",dumpdtb=" + strings.ReplaceAll(path, ",", ",,")
+	// Without the network, whose tap device is in another namespace.
+	args = args[:slices.Index(args, "-netdev")]
+	if out, err := exec.Command("qemu-system-aarch64", args...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("asking QEMU for its device tree: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return os.ReadFile(path)
 }
 
 // CreateDisk makes an empty disk for the model, of size bytes: 512-byte blocks, and a
