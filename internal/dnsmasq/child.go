@@ -106,6 +106,9 @@ func (c *Child) privileges() (*syscall.SysProcAttr, error) {
 // readyRE is the last thing that dnsmasq says before it serves.
 var readyRE = regexp.MustCompile(`TFTP root is`)
 
+// stampRE is the time that dnsmasq puts in front of a line.
+var stampRE = regexp.MustCompile(`^[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d `)
+
 // missingRE is what it says of a file that is not there.
 var missingRE = regexp.MustCompile(`file (.+) not found for (\S+)$`)
 
@@ -149,7 +152,7 @@ func cmpErr(err error) error {
 // follow reads what dnsmasq says, and returns its last words.
 func (c *Child) follow(r io.Reader, ready func()) (last string) {
 	for sc := bufio.NewScanner(r); sc.Scan(); {
-		last = sc.Text()
+		last = stampRE.ReplaceAllString(sc.Text(), "") // the log has times of its own
 		c.Logf("%s", last)
 		if readyRE.MatchString(last) && ready != nil {
 			ready()

@@ -134,7 +134,7 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 	files := []loaded{{"-kernel", "kernel", kernel}, {"-initrd", "initramfs", cfg.Boot.Initramfs}}
 	dtb := cfg.Boot.DTB
 	if !m.dtb {
-		if dtb, err = ownDTB(args, cfg.Dir); err != nil {
+		if dtb, err = ownDTB(m, memory, cfg.Dir); err != nil {
 			return nil, err
 		}
 	}
@@ -167,14 +167,12 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 	return args, nil
 }
 
-// ownDTB asks QEMU for the device tree that it makes for the machine that args describe.
-func ownDTB(args []string, dir string) ([]byte, error) {
+// ownDTB asks QEMU for the device tree that it makes for a machine.
+func ownDTB(m *machine, memory int, dir string) ([]byte, error) {
 	path := filepath.Join(dir, "own.dtb")
-	args = slices.Clone(args)
-	i := slices.Index(args, "-M") + 1
-	args[i] += ",dumpdtb=" + strings.ReplaceAll(path, ",", ",,")
-	// Without the network, whose tap device is in another namespace.
-	args = args[:slices.Index(args, "-netdev")]
+	args := slices.Clone(m.args)
+	args[slices.Index(args, "-M")+1] += ",dumpdtb=" + strings.ReplaceAll(path, ",", ",,")
+	args = append(args, "-m", strconv.Itoa(memory), "-nodefaults", "-display", "none")
 	if out, err := exec.Command("qemu-system-aarch64", args...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("asking QEMU for its device tree: %w: %s", err, strings.TrimSpace(string(out)))
 	}

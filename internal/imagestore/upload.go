@@ -19,7 +19,7 @@ const uploadDir = ".uploads"
 
 // syncEvery is how many bytes are written before they are made durable, and with that the
 // most that is uploaded again after a power cut.
-const syncEvery = 64 << 20
+const syncEvery = 16 << 20
 
 func partPath(file string) string { return path.Join(uploadDir, file+".part") }
 func jsonPath(file string) string { return path.Join(uploadDir, file+".json") }
