@@ -173,6 +173,7 @@ func (p *program) server(ln net.Listener) *station.Server {
 		Reboot:       reboot,
 		Rebootable:   rebootable,
 		BeforeReboot: p.beforeReboot,
+		BootOnce:     bootOnce,
 		ReadAhead:    readAhead(p.env.system.Proc),
 		Logf:         p.logf,
 	})

@@ -46,6 +46,7 @@ type Config struct {
 	Respond        Respond
 	StallTimeout   time.Duration // no byte of progress for this long ends a job; > 0
 	Reboot         bool          // reboot after a successful write
+	BootOnce       bool          // after a successful write, boot that disk once, on models that can
 
 	Warnings []string // sentences worth a line in the log at start
 }
@@ -74,11 +75,12 @@ type file struct {
 	Respond        *Respond `json:"respond"`
 	StallTimeout   *string  `json:"stall_timeout"`
 	Reboot         *bool    `json:"reboot"`
+	BootOnce       *bool    `json:"boot_once"`
 }
 
 // Keys are the keys that config.json may have.
 var Keys = []string{"allowed_ips", "shared_secret", "port", "allowed_devices", "image_hosts",
-	"verify", "respond", "stall_timeout", "reboot"}
+	"verify", "respond", "stall_timeout", "reboot", "boot_once"}
 
 // MaxSize is the size in bytes beyond which a config is refused.
 const MaxSize = 1 << 20
@@ -118,6 +120,7 @@ var typeWords = map[string]string{
 	"respond":         `"done" or "started"`,
 	"stall_timeout":   `a duration in double quotes, like "2m"`,
 	"reboot":          `true or false`,
+	"boot_once":       `true or false`,
 }
 
 // checkKeys refuses keys that no config has, whatever their letter case: encoding/json
@@ -211,6 +214,9 @@ func (f *file) validate() (*Config, error) {
 	}
 	if f.Reboot != nil {
 		c.Reboot = *f.Reboot
+	}
+	if f.BootOnce != nil {
+		c.BootOnce = *f.BootOnce
 	}
 	return c, nil
 }

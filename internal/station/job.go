@@ -157,6 +157,9 @@ func (s *Server) run(ctx context.Context, j *job) {
 	debug.FreeOSMemory() // the next job must not find this one's buffers still there
 	// A station that is about to reboot takes no other job.
 	reboot := err == nil && *j.req.Reboot
+	if err == nil && *j.req.BootOnce {
+		s.bootOnce(j)
+	}
 	s.conclude(j, result, err, !reboot)
 	if reboot {
 		s.restartMachine("as job " + j.id + " was asked to")

@@ -35,6 +35,7 @@ type writeRequest struct {
 	SHA256    *string         `json:"sha256"`
 	Verify    *bool           `json:"verify"`
 	Reboot    *bool           `json:"reboot"`
+	BootOnce  *bool           `json:"boot_once"`
 	Respond   *config.Respond `json:"respond"`
 	Force     bool            `json:"force"`
 	DryRun    bool            `json:"dry_run"`
@@ -95,6 +96,9 @@ func (req *writeRequest) check(a *active) (err error) {
 	if req.Reboot == nil {
 		req.Reboot = &a.cfg.Reboot
 	}
+	if req.BootOnce == nil {
+		req.BootOnce = &a.cfg.BootOnce
+	}
 	if req.NetbootIP != "" {
 		ip, err := netip.ParseAddr(req.NetbootIP)
 		if err != nil {
@@ -121,7 +125,7 @@ func decodeStrict(body []byte, req *writeRequest) error {
 		case errors.Is(err, io.EOF):
 			return badRequest(`the body is empty; send a JSON object, like {"device": "/dev/mmcblk0", "image_url": "http://…"}`)
 		case strings.HasPrefix(err.Error(), "json: unknown field "):
-			return badRequest("unknown field %s; known: device, image_url, netboot_ip, sha256, verify, reboot, respond, force, dry_run", strings.TrimPrefix(err.Error(), "json: unknown field "))
+			return badRequest("unknown field %s; known: device, image_url, netboot_ip, sha256, verify, reboot, boot_once, respond, force, dry_run", strings.TrimPrefix(err.Error(), "json: unknown field "))
 		}
 		return badRequest("the body is not JSON: %v", err)
 	}

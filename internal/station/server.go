@@ -36,6 +36,8 @@ type Options struct {
 	Reboot    func() error // restarts the machine
 	// Rebootable says why Reboot cannot work on this machine; nil if it always can.
 	Rebootable func() error
+	// BootOnce has a machine of this model boot a disk once; nil if none can.
+	BootOnce func(model, device string) error
 	// BeforeReboot is called before Reboot, unless it is nil: last words.
 	BeforeReboot func(ctx context.Context)
 	ReadAhead    int // bytes of download held in RAM
