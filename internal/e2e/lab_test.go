@@ -31,8 +31,9 @@ type labStation struct {
 // labTest is the whole of netbootd in one network.
 type labTest struct {
 	*lan
-	t     *testing.T
-	begin time.Time
+	t        *testing.T
+	begin    time.Time
+	instance string // parent directory of a gokrazy instance that updates netbootd
 }
 
 func (l *labTest) note(format string, args ...any) {
@@ -174,6 +175,7 @@ func TestLab(t *testing.T) {
 	l.flashAndLeave(b)
 	l.updateDuringWrite(a, b, card)
 	l.rollBack(a)
+	l.testboot(a)
 }
 
 // cutInUpload kills netbootd in the middle of an upload: what was served is served, and the
@@ -308,7 +310,8 @@ func (l *labTest) updateDuringWrite(s, gone *labStation, card []byte) {
 	l.note("%s is writing", s.id)
 
 	password := strings.TrimSpace(string(readFile(t, filepath.Join(l.dir, "gok-password"))))
-	u := gokUpdate(gokInstance(t, map[string]any{"Update": map[string]string{"Hostname": lab.SiteServer, "HTTPPort": fmt.Sprint(serverPort), "HTTPPassword": password}}))
+	l.instance = gokInstance(t, map[string]any{"Update": map[string]string{"Hostname": lab.SiteServer, "HTTPPort": fmt.Sprint(serverPort), "HTTPPassword": password}})
+	u := gokUpdate(l.instance)
 	p, err := l.Switch.Start(u.cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -367,5 +370,40 @@ func (l *labTest) rollBack(s *labStation) {
 	v := l.wait(s, "ready", func(v view) bool { return v.State == "idle" })
 	l.note("$ netbootd rollback: %s", strings.TrimSpace(l.command("rollback")))
 	l.comesBack(s, v.Build)
+}
+
+// testboot has one station try a new system, before it is everybody's.
+func (l *labTest) testboot(s *labStation) {
+	t := l.t
+	t.Helper()
+	v := l.wait(s, "ready", func(v view) bool { return v.State == "idle" })
+	before, err := os.Readlink(filepath.Join(l.dir, "tftp/current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := gokUpdate(l.instance, "--testboot")
+	p, err := l.Switch.Start(u.cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.note("$ go tool gok -i netboot-imager --parent_dir … update --testboot")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Minute, errors.New("five minutes are over"))
+	defer cancel()
+	if err := s.vm.WaitReset(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, u.out)
+	}
+	if now, err := os.Readlink(filepath.Join(l.dir, "tftp/current")); err != nil || now != before {
+		t.Errorf("during the test %s is served, %v, want %s", now, err, before)
+	}
+	l.note("%s reboots into the new system, %s is still served to others", s.id, before)
+	if err := l.netboot(s); err != nil {
+		t.Fatal(err)
+	}
+	l.wait(s, "well, and its system served to all", func(v2 view) bool { return v2.State == "idle" && v2.Current && v2.Build != v.Build })
+	<-p.Done
+	if p.Err() != nil {
+		t.Fatalf("gok: %v\n%s", p.Err(), u.out)
+	}
+	l.note("gok has ended well")
 	s.vm.Kill()
 }

@@ -21,6 +21,7 @@ type Certificate struct {
 
 	mu   sync.Mutex
 	cert *tls.Certificate
+	next *tls.Certificate // in force from the reboot on that gok asks for
 }
 
 // Names of the certificate and its key in gokrazy's root file system and in the directory.
@@ -92,7 +93,20 @@ func (c *Certificate) take(images *netboot.Images) error {
 		}
 	}
 	c.mu.Lock()
-	c.cert = &pair
+	c.next = &pair
 	c.mu.Unlock()
 	return nil
+}
+
+// activate puts what take took in force: on a gokrazy device that is the reboot, and until
+// then gok goes on without HTTPS if it began without.
+func (c *Certificate) activate() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next != nil {
+		c.cert, c.next = c.next, nil
+	}
 }

@@ -247,6 +247,7 @@ func (r *Receiver) testboot(w http.ResponseWriter, req *http.Request) error {
 
 // reboot is answered as gokrazy does. The stations reboot when they can.
 func (r *Receiver) reboot(w http.ResponseWriter, req *http.Request) error {
+	r.opt.Certificate.activate()
 	r.opt.Fleet.Wake()
 	io.WriteString(w, "Rebooting the stations that do not write...\n")
 	return nil
