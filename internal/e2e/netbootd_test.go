@@ -235,3 +235,24 @@ func TestDHCP(t *testing.T) {
 		}
 	}
 }
+
+// TestDHCPFull has netbootd's dnsmasq give addresses out, to Raspberry Pis alone.
+func TestDHCPFull(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 0, "--dhcp", "full", "--range", "10.77.0.50,10.77.0.60", "--router", lab.SiteRouter)
+	l.RouterOff()
+	for _, name := range []string{"3b", "4b", "5"} {
+		o, err := model(t, name).Discover(t.Context(), "br0", l.Switch.Do, 20*time.Second)
+		if err != nil || o.TFTP.String() != lab.SiteServer || len(o.Servers) == 0 || o.Servers[0].String() != lab.SiteServer {
+			t.Errorf("Pi %s: %+v, %v, want everything from %s", name, o, err, lab.SiteServer)
+		}
+		if a := o.Addr.As4(); a[3] < 50 || a[3] > 60 {
+			t.Errorf("Pi %s: address %s is not of the range", name, o.Addr)
+		}
+	}
+	o, err := emupi.DiscoverOther(t.Context(), "br0", l.Switch.Do, 5*time.Second)
+	var none *emupi.NoOfferError
+	if !errors.As(err, &none) || len(o.Servers) != 0 {
+		t.Errorf("a PC: %+v, %v, want no answer at all", o, err)
+	}
+}

@@ -144,6 +144,17 @@ func (s *Site) startRouter(ctx context.Context) error {
 	}
 }
 
+// RouterOff switches the router off.
+func (s *Site) RouterOff() {
+	n := s.router
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.procs {
+		p.Kill()
+	}
+	n.procs = nil
+}
+
 // RouterLog is where the log of the router's dnsmasq is.
 func (s *Site) RouterLog() string { return filepath.Join(s.router.dir, "router.log") }
 
