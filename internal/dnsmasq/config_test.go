@@ -67,7 +67,9 @@ func TestRefusals(t *testing.T) {
 		func(c *Config) {
 			c.Mode, c.First, c.Last = Full, netip.MustParseAddr("192.168.1.10"), netip.MustParseAddr("192.168.1.9")
 		},
-		func(c *Config) { c.Mode, c.First, c.Last = Full, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9") },
+		func(c *Config) {
+			c.Mode, c.First, c.Last = Full, netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.9")
+		},
 	} {
 		c := valid()
 		change(&c)
