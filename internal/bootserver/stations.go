@@ -86,31 +86,35 @@ func (s *Server) takeReceipt(st *stations.Station, raw json.RawMessage) (job str
 	}
 	receipt.Received, receipt.Station, receipt.Serial = s.opt.Stations.Now().UTC(), st.ID, st.Serial
 	receipt.Model, receipt.Hostname, receipt.Address = st.Model, st.Hostname, st.Address.String()
-	fresh, err := s.opt.Receipts.Add(receipt)
-	if err != nil || !fresh {
-		return receipt.Job, err
+	if s.opt.Receipts.Has(st.ID, receipt.Job) {
+		return receipt.Job, nil
 	}
 	s.opt.Logf("station %s: %s is on %s (job %s, read back: %v)", st.ID, oneLine(receipt.Image), oneLine(receipt.Device), oneLine(receipt.Job), receipt.Verified)
-	if !st.Enrolled || s.opt.KeepEnrolled {
-		return receipt.Job, nil
+	// Before the receipt is stored, for it counts once: if the power went in between, the
+	// station would be known to have written, and netboot for ever.
+	if st.Enrolled && !s.opt.KeepEnrolled {
+		if !receipt.Verified {
+			s.opt.Logf("station %s goes on netbooting: what was written was not read back", st.ID)
+		} else if err := s.retire(st.ID, "job "+receipt.Job+" wrote and read back "+receipt.Image); err != nil {
+			return receipt.Job, err
+		}
 	}
-	if !receipt.Verified {
-		s.opt.Logf("station %s goes on netbooting: what was written was not read back", st.ID)
-		return receipt.Job, nil
-	}
-	return receipt.Job, s.retire(st.ID, "job "+receipt.Job+" wrote and read back "+receipt.Image)
+	_, err = s.opt.Receipts.Add(receipt)
+	return receipt.Job, err
 }
 
-// retire takes a station out: the tree first, for that is what counts.
+// retire takes a station out: the list first, for that is what counts. Whoever links a
+// station looks at the list afterwards.
 func (s *Server) retire(id, why string) error {
-	if err := s.opt.Trees.Retire(id); err != nil {
+	if _, err := s.opt.Stations.SetEnrolled(id, false, why); err != nil {
 		return err
 	}
-	_, err := s.opt.Stations.SetEnrolled(id, false, why)
-	if err == nil {
-		s.opt.Logf("station %s leaves netboot: %s", id, oneLine(why))
+	if err := s.opt.Trees.Retire(id); err != nil {
+		_, undo := s.opt.Stations.SetEnrolled(id, true, "") // it is asked for again
+		return errors.Join(err, undo)
 	}
-	return err
+	s.opt.Logf("station %s leaves netboot: %s", id, oneLine(why))
+	return nil
 }
 
 // View is a station as the API shows it.
@@ -294,14 +298,17 @@ func (s *Server) rebootStation(w http.ResponseWriter, r *http.Request) error {
 	return s.relay(w, r, st.AddrPort(), http.MethodPost, "/reboot", nil)
 }
 
+// maxReceipts is how many receipts one answer holds.
+const maxReceipts = 10000
+
 // findReceipts answers GET /api/receipts?station=&image=&since=&limit=.
 func (s *Server) findReceipts(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
 	q := stations.Query{Station: v.Get("station"), Image: v.Get("image"), Limit: 100}
 	if n := v.Get("limit"); n != "" {
 		limit, err := strconv.Atoi(n)
-		if err != nil || limit < 1 {
-			return badRequest("limit %q is not a number from 1 on", n)
+		if err != nil || limit < 1 || limit > maxReceipts {
+			return badRequest("limit %q is not a number from 1 to %d", n, maxReceipts)
 		}
 		q.Limit = limit
 	}

@@ -143,6 +143,31 @@ func TestStationLeaves(t *testing.T) {
 	}
 }
 
+// TestStationLeavesLate has a station's link that cannot be removed at first: the receipt
+// does not count until it is.
+func TestStationLeavesLate(t *testing.T) {
+	dir, change := withStations(t)
+	r, im := newRig(t, change), newImager(t)
+	r.do("POST", "/api/stations/1234abcd/enrol", nil, auth, token)
+	link := filepath.Join(dir, "tftp", "1234abcd")
+	if err := errors.Join(os.Remove(link), os.MkdirAll(filepath.Join(link, "full"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	a := im.says(`{"job":"1","image_url":"http://x/a","device":"/dev/mmcblk0","verified":true}`)
+	if got := r.do("POST", announce.Path, a, auth, token); got.status != 500 {
+		t.Errorf("%d %s, want a failure", got.status, got.text)
+	}
+	if got := r.do("GET", "/api/stations/1234abcd", nil); got.json["enrolled"] != true {
+		t.Errorf("%s, want it enrolled", got.text)
+	}
+	if err := os.RemoveAll(filepath.Join(link, "full")); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.do("POST", announce.Path, a, auth, token); got.status != 200 || got.json["enrolled"] != false || fmt.Sprint(got.json["receipts"]) != "[1]" {
+		t.Errorf("%d %s, want it taken out", got.status, got.text)
+	}
+}
+
 // TestStationRefusals proves that nothing changes without the token.
 func TestStationRefusals(t *testing.T) {
 	dir, change := withStations(t)

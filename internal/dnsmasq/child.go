@@ -35,7 +35,7 @@ const longestPause = 30 * time.Second
 
 // Run runs dnsmasq until ctx ends, and starts it again if it ends. It returns an error if
 // it ends at once the first time.
-func (c *Child) Run(ctx context.Context, ready func()) error {
+func (c *Child) Run(ctx context.Context) error {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (c *Child) Run(ctx context.Context, ready func()) error {
 	pause := time.Second
 	for first := true; ; first = false {
 		start := time.Now()
-		err := c.once(ctx, conf, attr, ready)
+		err := c.once(ctx, conf, attr)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -103,9 +103,6 @@ func (c *Child) privileges() (*syscall.SysProcAttr, error) {
 	return attr, nil
 }
 
-// readyRE is the last thing that dnsmasq says before it serves.
-var readyRE = regexp.MustCompile(`TFTP root is`)
-
 // stampRE is the time that dnsmasq puts in front of a line.
 var stampRE = regexp.MustCompile(`^[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d `)
 
@@ -113,7 +110,7 @@ var stampRE = regexp.MustCompile(`^[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d `)
 var missingRE = regexp.MustCompile(`file (.+) not found for (\S+)$`)
 
 // once runs dnsmasq until it ends, or until ctx does.
-func (c *Child) once(ctx context.Context, conf string, attr *syscall.SysProcAttr, ready func()) error {
+func (c *Child) once(ctx context.Context, conf string, attr *syscall.SysProcAttr) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -137,7 +134,7 @@ func (c *Child) once(ctx context.Context, conf string, attr *syscall.SysProcAttr
 		return fmt.Errorf("starting dnsmasq (Debian's package is dnsmasq-base): %w", err)
 	}
 	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })()
-	last := c.follow(r, ready)
+	last := c.follow(r)
 	err = <-ended
 	return fmt.Errorf("dnsmasq ended (%w): %s", cmpErr(err), last)
 }
@@ -150,13 +147,10 @@ func cmpErr(err error) error {
 }
 
 // follow reads what dnsmasq says, and returns its last words.
-func (c *Child) follow(r io.Reader, ready func()) (last string) {
+func (c *Child) follow(r io.Reader) (last string) {
 	for sc := bufio.NewScanner(r); sc.Scan(); {
 		last = stampRE.ReplaceAllString(sc.Text(), "") // the log has times of its own
 		c.Logf("%s", last)
-		if readyRE.MatchString(last) && ready != nil {
-			ready()
-		}
 		if m := missingRE.FindStringSubmatch(last); m != nil && c.Missing != nil {
 			if rel, err := filepath.Rel(c.Config.TFTPRoot, m[1]); err == nil {
 				c.Missing(rel, m[2])

@@ -37,6 +37,7 @@ type Trees interface {
 	Switch(id string) (trees.Tree, error)
 	Rollback() (trees.Tree, error)
 	Enrol(serial string) error
+	Retire(serial string) error
 	Test(serial, id string) error
 }
 
@@ -167,7 +168,7 @@ func (f *Fleet) Testboot(t trees.Tree) error {
 		if !s.Enrolled || !s.IsOnline(now) || s.Busy() || !netboots(&s) {
 			continue
 		}
-		if err := f.trees.Test(s.ID, t.ID); err != nil {
+		if err := f.link(s.ID, func() error { return f.trees.Test(s.ID, t.ID) }); err != nil {
 			return err
 		}
 		f.test = &testboot{station: s.ID, tree: t, since: now}
@@ -176,6 +177,21 @@ func (f *Fleet) Testboot(t trees.Tree) error {
 		return nil
 	}
 	return &NoStationError{}
+}
+
+// link changes what a station is served. One that has been taken out meanwhile, because it
+// has written its disk, stays out.
+func (f *Fleet) link(id string, change func() error) error {
+	enrolled := func() bool { s, err := f.stations.Get(id); return err == nil && s.Enrolled }
+	if enrolled() {
+		if err := change(); err != nil {
+			return err
+		}
+		if enrolled() { // still: bootserver changes the list before the link
+			return nil
+		}
+	}
+	return f.trees.Retire(id)
 }
 
 // netboots says that a station boots what this server serves, as far as it tells.
@@ -304,6 +320,8 @@ func (f *Fleet) stepTest() {
 		f.endTest("the station was forgotten")
 	case err != nil:
 		f.logf("testboot: %v", err)
+	case !s.Enrolled:
+		f.endTest("the station was taken out")
 	case s.LastSeen.After(t.since) && s.IsOnline(now) && runs(&s, t.tree) && s.Stage() != "error":
 		switch {
 		case t.well.IsZero():
@@ -315,7 +333,7 @@ func (f *Fleet) stepTest() {
 			if err := f.changeLocked(func() (trees.Tree, error) { return f.trees.Switch(t.tree.ID) }); err != nil {
 				f.logf("testboot: %v", err)
 			}
-			if err := f.trees.Enrol(s.ID); err != nil {
+			if err := f.link(s.ID, func() error { return f.trees.Enrol(s.ID) }); err != nil {
 				f.logf("testboot: %v", err)
 			}
 		}
@@ -330,11 +348,7 @@ func (f *Fleet) endTest(why string) {
 	f.test = nil
 	text := fmt.Sprintf("the testboot of the system built %s failed: %s; the one before goes on being served", t.tree.Build, why)
 	f.note(t.station, text)
-	s, err := f.stations.Get(t.station)
-	if err != nil || !s.Enrolled {
-		return
-	}
-	if err := f.trees.Enrol(t.station); err != nil {
+	if err := f.link(t.station, func() error { return f.trees.Enrol(t.station) }); err != nil {
 		f.logf("testboot: %v", err)
 	}
 }

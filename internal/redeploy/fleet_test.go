@@ -21,6 +21,7 @@ import (
 type fakeTrees struct {
 	current string
 	test    map[string]string // station → tree
+	retired int
 }
 
 func (f *fakeTrees) Current() (trees.Tree, bool) {
@@ -32,6 +33,7 @@ func (f *fakeTrees) Switch(id string) (trees.Tree, error) {
 }
 func (f *fakeTrees) Rollback() (trees.Tree, error) { return f.Switch("old") }
 func (f *fakeTrees) Enrol(serial string) error     { delete(f.test, serial); return nil }
+func (f *fakeTrees) Retire(serial string) error    { delete(f.test, serial); f.retired++; return nil }
 func (f *fakeTrees) Test(serial, id string) error  { f.test[serial] = id; return nil }
 
 // fleetRig is a fleet with a clock of its own, whose step the test calls.
@@ -46,7 +48,7 @@ type fleetRig struct {
 }
 
 func newFleet(t *testing.T) *fleetRig {
-	r := &fleetRig{t: t, trees: &fakeTrees{"old", map[string]string{}}, at: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), told: make(chan string, 100)}
+	r := &fleetRig{t: t, trees: &fakeTrees{current: "old", test: map[string]string{}}, at: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), told: make(chan string, 100)}
 	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), 0o600, &bolt.Options{NoSync: true})
 	if err != nil {
 		t.Fatal(err)
@@ -240,5 +242,29 @@ func TestTestbootWithoutStations(t *testing.T) {
 	var none *NoStationError
 	if err := r.Testboot(trees.Tree{ID: "new", Build: "new"}); !errors.As(err, &none) || len(r.trees.test) != 0 {
 		t.Errorf("%v, %+v", err, r.trees)
+	}
+}
+
+// TestTestbootLeaves has the station of a testboot write its disk and leave: it must not be
+// linked again, and nothing is known of the new system.
+func TestTestbootLeaves(t *testing.T) {
+	r := newFleet(t)
+	r.enrol(1)
+	r.say(1, "old", "idle")
+	if err := r.Testboot(trees.Tree{ID: "new", Build: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	r.steps(1)
+	r.at = r.at.Add(time.Minute)
+	r.say(1, "new", "idle")
+	r.steps(0)
+	if _, err := r.list.SetEnrolled(id(1), false, "it has written its disk"); err != nil {
+		t.Fatal(err)
+	}
+	r.at = r.at.Add(testWell)
+	r.say(1, "new", "idle")
+	r.steps(0)
+	if r.trees.current != "old" || len(r.trees.test) != 0 || r.trees.retired != 1 {
+		t.Errorf("%+v, want the old tree, and the station without one", r.trees)
 	}
 }

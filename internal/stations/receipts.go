@@ -53,7 +53,7 @@ type Receipts struct {
 	mu   sync.Mutex
 	file *os.File
 	size int64           // of the file
-	all  []Receipt       // as in the file, without what the stations said
+	all  []Receipt       // as in the file
 	have map[string]bool // station and job
 }
 
@@ -102,6 +102,13 @@ func (r *Receipts) add(receipt Receipt) {
 
 // Close closes the file.
 func (r *Receipts) Close() error { return r.file.Close() }
+
+// Has reports whether a station's receipt of a job is stored.
+func (r *Receipts) Has(station, job string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.have[station+" "+job]
+}
 
 // Add stores a receipt durably. One that is there already is not stored again; fresh says
 // that it was not.

@@ -26,6 +26,10 @@ const saveInterval = 30 * time.Second
 // maxStations bounds the list: whoever may announce could fill the disk otherwise.
 const maxStations = 10000
 
+// maxStrangers bounds how many of them are Pis that have done nothing but ask for boot
+// files, which takes no token.
+const maxStrangers = 256
+
 // NotFoundError is a station that is not in the list.
 type NotFoundError struct{ ID string }
 
@@ -182,12 +186,36 @@ func (r *Registry) Asked(id string) (Station, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.list[id] != nil
+	if !known {
+		if err := r.makeRoom(); err != nil {
+			return Station{}, err
+		}
+	}
 	s, err := r.get(id)
 	if err != nil {
 		return Station{}, err
 	}
 	s.LastAsked = r.now()
 	return *s, r.changed(s, !known)
+}
+
+// makeRoom forgets the stranger that asked longest ago, if there are as many as may be.
+func (r *Registry) makeRoom() error {
+	var oldest *Station
+	n := 0
+	for _, s := range r.list {
+		if s.Enrolled || !s.Retired.IsZero() || !s.LastSeen.IsZero() {
+			continue
+		}
+		n++
+		if oldest == nil || s.LastAsked.Before(oldest.LastAsked) {
+			oldest = s
+		}
+	}
+	if n < maxStrangers {
+		return nil
+	}
+	return r.forget(oldest.ID)
 }
 
 // SetEnrolled notes whether the Pi with this serial number is served a netboot tree, and
@@ -240,6 +268,10 @@ func (r *Registry) Forget(id string) error {
 	if r.list[id] == nil {
 		return &NotFoundError{id}
 	}
+	return r.forget(id)
+}
+
+func (r *Registry) forget(id string) error {
 	if err := r.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Delete([]byte(id)) }); err != nil {
 		return fmt.Errorf("storing the list of stations: %w", err)
 	}

@@ -195,3 +195,22 @@ func TestReceipts(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangers has more Pis ask for boot files than are remembered: those that asked longest
+// ago are forgotten, and no other.
+func TestStrangers(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.SetEnrolled("ffffffff", true, ""); err != nil {
+		t.Fatal(err)
+	}
+	for n := range maxStrangers + 2 {
+		r.at = r.at.Add(time.Second)
+		if _, err := r.Asked(fmt.Sprintf("%08x", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := r.List()
+	if len(list) != maxStrangers+1 || list[0].ID != "00000002" || list[len(list)-1].ID != "ffffffff" {
+		t.Errorf("%d stations, from %s to %s", len(list), list[0].ID, list[len(list)-1].ID)
+	}
+}

@@ -109,9 +109,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	})
 	g.Go(func() error { fleet.Run(ctx); return nil })
 	if d.o.dhcp.mode != "off" {
-		if err := d.dnsmasq(ctx, g); err != nil {
-			return err
-		}
+		g.Go(func() error { return d.dnsmasq(ctx) })
 	}
 	return g.Wait()
 }
@@ -201,15 +199,14 @@ func newer(a, b string) bool {
 	return xerr == nil && (yerr != nil || x.After(y))
 }
 
-// dnsmasq runs dnsmasq, and returns when it serves.
-func (d *daemon) dnsmasq(ctx context.Context, g *errgroup.Group) error {
+// dnsmasq runs dnsmasq until ctx ends.
+func (d *daemon) dnsmasq(ctx context.Context) error {
 	c, err := d.o.dhcp.config(d.o.iface, d.library.Root())
 	if err != nil {
 		return err
 	}
 	child := &dnsmasq.Child{Config: c, Dir: filepath.Join(d.o.dir, "dnsmasq"), Missing: d.missing, Logf: d.logf}
-	g.Go(func() error { return child.Run(ctx, nil) })
-	return nil
+	return child.Run(ctx)
 }
 
 // missing learns of a Pi that asks for what it is not served.
