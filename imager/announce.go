@@ -19,6 +19,7 @@ const lastWords = 20 * time.Second
 // announce tells the boot server that the config came from of the station, until ctx ends.
 func (p *program) announce(ctx context.Context, s *station.Server, cfg *config.Config, url string, port int) {
 	build := "" // asked for until gokrazy answers
+	orders := &assignments{station: s, powerOff: func() error { return p.switchOff(ctx) }, logf: p.logf}
 	c := &announce.Client{
 		Server: url, Token: cfg.SharedSecret,
 		Describe: func() announce.Announcement {
@@ -26,10 +27,11 @@ func (p *program) announce(ctx context.Context, s *station.Server, cfg *config.C
 			if build == "" {
 				build = gokrazyBuild(ctx)
 			}
-			a.Build, a.Port = build, port
+			a.Build, a.Port, a.Outcome = build, port, orders.result()
 			return a
 		},
 		Busy: s.Busy, Changed: s.Changes(ctx), Logf: p.logf,
+		Assigned: func(a *announce.Assignment) { orders.take(ctx, a) },
 	}
 	p.announcer.Store(c)
 	if err := c.Run(ctx); err != nil {
@@ -48,6 +50,12 @@ func (p *program) beforeReboot(ctx context.Context) {
 	if err := c.Flush(ctx); err != nil {
 		p.logf("the boot server has not taken the receipts: %v", err)
 	}
+}
+
+// switchOff has gokrazy switch the station off, with the same last words.
+func (p *program) switchOff(ctx context.Context) error {
+	p.beforeReboot(ctx)
+	return powerOff()
 }
 
 // gokrazyBuild is the time of the gokrazy build that runs, "" if none does.

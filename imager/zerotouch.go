@@ -21,6 +21,6 @@ func (p *program) zeroTouch(ctx context.Context, s *station.Server) {
 		p.logf("zero touch: %v; nothing is written", err)
 	}
 	if task != nil {
-		go zerotouch.Run(ctx, s, task, powerOff, p.logf, zerotouch.After)
+		go zerotouch.Run(ctx, s, task, func() error { return p.switchOff(ctx) }, p.logf, zerotouch.After)
 	}
 }

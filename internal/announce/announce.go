@@ -35,6 +35,17 @@ type Announcement struct {
 	Status        json.RawMessage `json:"status,omitempty"` // as GET /status
 	// Receipts are those of GET /receipts that no answer has named yet.
 	Receipts []json.RawMessage `json:"receipts,omitempty"`
+	// Outcome is what came of the last assignment, unless that was a write, which has a
+	// receipt.
+	Outcome *Outcome `json:"outcome,omitempty"`
+}
+
+// Outcome is how an assignment ended.
+type Outcome struct {
+	ID string `json:"id"` // of the assignment
+	// Carries says that the disk holds the image already: nothing was written.
+	Carries bool   `json:"carries,omitempty"`
+	Error   string `json:"error,omitempty"` // a sentence; "" without one
 }
 
 // Reply is what the server answers.
@@ -54,7 +65,7 @@ type Reply struct {
 type Assignment struct {
 	ID       string `json:"id"`
 	ImageURL string `json:"image_url"`
-	Device   string `json:"device,omitempty"`
-	SHA256   string `json:"sha256,omitempty"`
-	Then     string `json:"then,omitempty"` // reboot, poweroff or wait
+	Device   string `json:"device,omitempty"` // "" for the first allowed one
+	SHA256   string `json:"sha256"`           // of the decompressed image, hex
+	Then     string `json:"then,omitempty"`   // reboot, poweroff or wait (the default), after the write
 }

@@ -25,8 +25,8 @@ type Client struct {
 	Busy func() bool
 	// Changed is sent to when something is worth announcing at once.
 	Changed <-chan struct{}
-	// Assigned is called for each assignment, unless it is nil.
-	Assigned func(Assignment)
+	// Assigned is called with what each answer assigns, nil for nothing, unless it is nil.
+	Assigned func(*Assignment)
 	Logf     func(format string, args ...any)
 
 	// state
@@ -203,8 +203,8 @@ func (c *Client) announce(ctx context.Context, target string) (wait time.Duratio
 	if arrived < len(a.Receipts) {
 		return interval, false, fmt.Errorf("the server took %d of %d receipts", arrived, len(a.Receipts))
 	}
-	if r.Assignment != nil && c.Assigned != nil {
-		c.Assigned(*r.Assignment)
+	if c.Assigned != nil {
+		c.Assigned(r.Assignment)
 	}
 	wait = interval
 	if n := r.IntervalSeconds; n > 0 {

@@ -140,7 +140,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // stationPost takes announcements, whose path announce.Path is.
 func (s *Server) stationPost(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path != announce.Path {
-		return badRequest("name what to do with the station: enrol, retire or reboot")
+		return badRequest("name what to do with the station: enrol, retire, reboot, assign or unassign")
 	}
 	return s.announced(w, r)
 }
@@ -153,8 +153,12 @@ func (s *Server) stationAction(w http.ResponseWriter, r *http.Request) error {
 		return s.retireStation(w, r)
 	case "reboot":
 		return s.rebootStation(w, r)
+	case "assign":
+		return s.assign(w, r)
+	case "unassign":
+		return s.unassign(w, r)
 	default:
-		return &httpError{http.StatusNotFound, fmt.Sprintf("a station cannot %q; it can be told to enrol, retire or reboot", action)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("a station cannot %q; it can be told to enrol, retire, reboot, assign or unassign", action)}
 	}
 }
 

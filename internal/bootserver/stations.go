@@ -65,10 +65,13 @@ func (s *Server) announced(w http.ResponseWriter, r *http.Request) error {
 		}
 		answer.Receipts = append(answer.Receipts, job)
 	}
+	if err := s.takeOutcome(st.ID, a.Outcome); err != nil {
+		return err
+	}
 	if st, err = s.opt.Stations.Get(st.ID); err != nil {
 		return err
 	}
-	answer.Enrolled = st.Enrolled
+	answer.Enrolled, answer.Assignment = st.Enrolled, st.Assignment
 	if s.opt.Fleet != nil {
 		answer.IntervalSeconds = int(s.opt.Fleet.Interval(st.ID) / time.Second)
 	}
@@ -90,6 +93,9 @@ func (s *Server) takeReceipt(st *stations.Station, raw json.RawMessage) (job str
 		return receipt.Job, nil
 	}
 	s.opt.Logf("station %s: %s is on %s (job %s, read back: %v)", st.ID, oneLine(receipt.Image), oneLine(receipt.Device), oneLine(receipt.Job), receipt.Verified)
+	if err := s.fulfil(st.ID, receipt); err != nil {
+		return receipt.Job, err
+	}
 	// Before the receipt is stored, for it counts once: if the power went in between, the
 	// station would be known to have written, and netboot for ever.
 	if st.Enrolled && !s.opt.KeepEnrolled {

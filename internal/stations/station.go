@@ -50,6 +50,8 @@ type Station struct {
 	Reboots  int    `json:"reboots,omitempty"`
 	// RebootAsked is when it was last told to.
 	RebootAsked time.Time `json:"reboot_asked,omitzero"`
+	// Assignment is what it is to write; nil for nothing.
+	Assignment *announce.Assignment `json:"assignment,omitempty"`
 	// Note is a sentence for the person who looks after the stations.
 	Note string `json:"note,omitempty"`
 }

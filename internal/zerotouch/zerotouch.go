@@ -75,25 +75,26 @@ const (
 
 // Run carries t out: it tries until the network, the image server and the disk are
 // there, gives up at what trying again does not cure, and logs what came of it. after
-// waits for a duration, or less if ctx ends.
-func Run(ctx context.Context, s Station, t *Task, powerOff func() error, logf func(string, ...any), after func(context.Context, time.Duration)) {
+// waits for a duration, or less if ctx ends. It returns nil after a write,
+// station.ErrCarries if none was needed, and otherwise what it gave up at.
+func Run(ctx context.Context, s Station, t *Task, powerOff func() error, logf func(string, ...any), after func(context.Context, time.Duration)) error {
 	for wait := firstRetry; ; wait = min(2*wait, maxRetry) {
 		err := s.Write(ctx, t.Order)
 		switch {
 		case ctx.Err() != nil:
-			return
+			return context.Cause(ctx)
 		case errors.Is(err, station.ErrCarries):
 			logf("zero touch: %v; nothing was written, and the station stays as it is", err)
-			return
+			return err
 		case err == nil:
 			logf("zero touch: written")
 			if err := t.finish(ctx, s, powerOff); err != nil {
 				logf("zero touch: the station stays as it is: %v", err)
 			}
-			return
+			return nil
 		case !station.Retry(err):
 			logf("zero touch: gave up: %v", err)
-			return
+			return err
 		}
 		logf("zero touch: %v; trying again in %v", err, wait)
 		after(ctx, wait)

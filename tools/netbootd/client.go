@@ -48,11 +48,19 @@ func (r *remote) token() (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// call asks and decodes the answer into out.
-func (r *remote) call(ctx context.Context, method, path string, out any) ([]byte, error) {
+// call asks, with body in JSON unless it is nil, and decodes the answer into out.
+func (r *remote) call(ctx context.Context, method, path string, body, out any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.server, "/")+path, nil)
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.server, "/")+path, in)
 	if err != nil {
 		return nil, err
 	}
@@ -83,9 +91,9 @@ func (r *remote) call(ctx context.Context, method, path string, out any) ([]byte
 }
 
 // act does something and prints what netbootd says.
-func (r *remote) act(cmd *cobra.Command, method, path string) error {
+func (r *remote) act(cmd *cobra.Command, method, path string, body any) error {
 	var answer struct{ Message string }
-	b, err := r.call(cmd.Context(), method, path, &answer)
+	b, err := r.call(cmd.Context(), method, path, body, &answer)
 	if err != nil {
 		return err
 	}
@@ -108,7 +116,7 @@ func enrolCommand() *cobra.Command {
 		Example: "  netbootd enrol 1234abcd",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, id := range args {
-				if err := r.act(cmd, http.MethodPost, stationPath(id, "/enrol")); err != nil {
+				if err := r.act(cmd, http.MethodPost, stationPath(id, "/enrol"), nil); err != nil {
 					return err
 				}
 			}
@@ -123,7 +131,7 @@ func retireCommand() *cobra.Command {
 		Use: "retire SERIAL...", Aliases: []string{"de-enrol"}, Short: "have Raspberry Pis go on to their next boot device", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, id := range args {
-				if err := r.act(cmd, http.MethodPost, stationPath(id, "/retire")); err != nil {
+				if err := r.act(cmd, http.MethodPost, stationPath(id, "/retire"), nil); err != nil {
 					return err
 				}
 			}
@@ -137,7 +145,7 @@ func rollbackCommand() *cobra.Command {
 	return r.register(&cobra.Command{
 		Use: "rollback", Short: "serve the system that was served before", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return r.act(cmd, http.MethodPost, "/api/trees/rollback")
+			return r.act(cmd, http.MethodPost, "/api/trees/rollback", nil)
 		},
 	})
 }
@@ -151,7 +159,7 @@ func stationsCommand() *cobra.Command {
 				Stations []bootserver.View
 				Tree     *trees.Tree
 			}
-			b, err := r.call(cmd.Context(), http.MethodGet, "/api/stations", &answer)
+			b, err := r.call(cmd.Context(), http.MethodGet, "/api/stations", nil, &answer)
 			if err != nil {
 				return err
 			}
@@ -191,7 +199,7 @@ func receiptsCommand() *cobra.Command {
 				}
 			}
 			var answer struct{ Receipts []stations.Receipt }
-			b, err := r.call(cmd.Context(), http.MethodGet, "/api/receipts?"+q.Encode(), &answer)
+			b, err := r.call(cmd.Context(), http.MethodGet, "/api/receipts?"+q.Encode(), nil, &answer)
 			if err != nil {
 				return err
 			}

@@ -39,6 +39,6 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	logf := log.New(stderr, "", log.LstdFlags|log.LUTC).Printf
-	root.AddCommand(serveCommand(logf), stationsCommand(), enrolCommand(), retireCommand(), receiptsCommand(), rollbackCommand(), dnsmasqConfigCommand())
+	root.AddCommand(serveCommand(logf), stationsCommand(), enrolCommand(), retireCommand(), receiptsCommand(), assignCommand(), unassignCommand(), rollbackCommand(), dnsmasqConfigCommand())
 	return root
 }
