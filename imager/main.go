@@ -21,4 +21,9 @@ func main() {
 		fmt.Fprintf(os.Stderr, "imager: %v\n", err)
 		os.Exit(1)
 	}
+	if ctx.Err() != nil && rebootable() == nil {
+		// gokrazy restarts a program by SIGTERM (`gok run` does that, too), and does not
+		// start one again that exits with status 0. A stop is a stop in any case.
+		os.Exit(1)
+	}
 }
