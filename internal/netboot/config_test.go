@@ -81,7 +81,7 @@ func TestCheckSize(t *testing.T) {
 		bytes  int64
 		warned int
 		fails  bool
-	}{{64 << 20, 0, false}, {64<<20 + 1, 1, false}, {90 << 20, 2, false}, {90<<20 + 1, 2, true}} {
+	}{{64_000_000, 0, false}, {64_000_001, 1, false}, {90_000_000, 2, false}, {90_000_001, 2, true}} {
 		err := b.checkSize(ManifestFile{Path: "boot.img", Bytes: tt.bytes})
 		if (err != nil) != tt.fails || warned != tt.warned {
 			t.Errorf("%d bytes: %v, %d warnings, want failure %v and %d", tt.bytes, err, warned, tt.fails, tt.warned)

@@ -16,12 +16,14 @@ import (
 )
 
 const (
-	// warnFile is the size in bytes from which on boot loaders of before September
-	// 2025, whose block counter does not wrap, fail with the 1024-byte blocks of
-	// before 2022 (https://github.com/raspberrypi/rpi-eeprom/issues/720).
-	warnFile = 64 * mib
-	// maxFile is the same for the 1468-byte blocks since then, rounded down.
-	maxFile = 90 * mib
+	// warnFile is the largest file in bytes that every boot loader fetches. The block
+	// counter of those before September 2025 does not wrap
+	// (https://github.com/raspberrypi/rpi-eeprom/issues/720), and those before
+	// December 2022 have blocks of 1024 bytes: 65535 of them are 67.1 MB.
+	warnFile = 64_000_000
+	// maxFile is the same for the 1468-byte blocks since then, which makes 96.2 MB, with
+	// something to spare for TFTP_FILE_TIMEOUT: 30 s for each file, at 3 MB/s.
+	maxFile = 90_000_000
 )
 
 // Options are a tree's settings. The zero value is a per-serial tree without stations
@@ -307,9 +309,9 @@ func (b *builder) finish() error {
 func (b *builder) checkSize(f ManifestFile) error {
 	switch {
 	case f.Bytes > maxFile:
-		return fmt.Errorf("%s has %.1f MB: boot loaders of before September 2025 fetch at most %d MiB by TFTP", f.Path, mb(f.Bytes), maxFile/mib)
+		return fmt.Errorf("%s has %.1f MB, more than the %d MB that boot loaders of before September 2025 surely fetch by TFTP", f.Path, mb(f.Bytes), maxFile/1_000_000)
 	case f.Bytes > warnFile:
-		b.o.logf("warning: %s has %.1f MB: boot loaders of before December 2022 fetch at most %d MiB by TFTP", f.Path, mb(f.Bytes), warnFile/mib)
+		b.o.logf("warning: %s has %.1f MB: boot loaders of before December 2022 fetch at most %d MB by TFTP", f.Path, mb(f.Bytes), warnFile/1_000_000)
 	}
 	return nil
 }
