@@ -22,7 +22,7 @@ type Network interface {
 	// Listen listens on a TCP port that the station reaches at Server; 0 takes a free one.
 	Listen(port int) (net.Listener, error)
 	// StationAddr is the host:port where the station's port is reached, once it has an
-	// address. Only 8888 and 80 can be had.
+	// address. In QEMU's user network only some ports can be had: see NewUser.
 	StationAddr(mac string, port int) (string, error)
 	// QEMUNetdev is QEMU's argument to -netdev, with id=n0.
 	QEMUNetdev() string

@@ -35,8 +35,9 @@ var _ Network = (*User)(nil)
 // qemuHost is this machine as QEMU's user network shows it.
 const qemuHost = "10.0.2.2"
 
-// NewUser serves tree by TFTP on a free loopback port.
-func NewUser(tree string) (*User, error) {
+// NewUser serves tree by TFTP on a free loopback port. The station's ports 80 and 8888
+// can be reached, and the ports given.
+func NewUser(tree string, ports ...int) (*User, error) {
 	root, err := os.OpenRoot(tree)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func NewUser(tree string) (*User, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	u := &User{addr: conn.LocalAddr().String(), ports: map[int]int{}}
-	for _, port := range []int{80, 8888} {
+	for _, port := range append([]int{80, 8888}, ports...) {
 		if u.ports[port], err = freePort(); err != nil {
 			return nil, errors.Join(err, root.Close(), conn.Close())
 		}

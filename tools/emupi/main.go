@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -46,9 +48,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	serial := fs.String("serial", "", "serial `NUMBER` (default: one of the model's own)")
 	fetchOnly := fs.Bool("fetch-only", false, "play the boot loader alone")
 	disk := fs.String("disk", "", "image `FILE` that is its SD card or NVMe disk; made, with 64 MiB, if it is not there")
-	fromDisk := fs.Bool("from-disk", false, "boot from -disk, not from the network")
+	bootOrder := fs.String("boot-order", "network", "network, disk, or both with a comma: what it boots from, also after a reset")
 	dir := fs.String("dir", "build/emupi", "`DIR` for the console's log and what QEMU reads")
 	memory := fs.Int("memory", 0, "`MIB` of RAM (virt-nvme)")
+	ports := []int{8888, 80}
+	fs.Func("forward", "`PORT` of the Pi to forward to this machine (may be repeated; 8888 and 80 always are)", func(s string) error {
+		port, err := strconv.ParseUint(s, 10, 16)
+		if err == nil && !slices.Contains(ports, int(port)) {
+			ports = append(ports, int(port))
+		}
+		return err
+	})
 	appendArgs := fs.String("append", "", "`WORDS` to add to the kernel command line")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -57,6 +67,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	m, err := emupi.ByName(*model)
+	if err != nil {
+		return err
+	}
+	order, err := emupi.ParseOrder(*bootOrder)
 	if err != nil {
 		return err
 	}
@@ -82,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		_, err := m.Netboot(ctx, *server, func(f func() error) error { return f() }, report)
 		return err
 	}
-	n, err := lab.NewUser(*tree)
+	n, err := lab.NewUser(*tree, ports...)
 	if err != nil {
 		return err
 	}
@@ -101,26 +115,28 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		pi.Disks = []string{*disk}
 	}
-	boot := pi.Netboot
-	if *fromDisk {
-		boot = pi.BootDisk
-	}
-	vm, _, err := boot(ctx)
+	power, _, err := pi.PowerOn(ctx, order...)
 	if err != nil {
 		return err
 	}
+	defer power.Off()
 	fmt.Fprintf(stdout, "Linux boots; its console is in %s\n", filepath.Join(*dir, "console.log"))
-	for _, port := range []int{8888, 80} {
+	for _, port := range ports {
 		addr, err := n.StationAddr(m.MAC, port)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(stdout, "its port %d is http://%s/\n", port, addr)
 	}
-	if err := vm.WaitReset(ctx); err != nil && ctx.Err() == nil {
-		return err
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-power.Done():
+		if ctx.Err() != nil {
+			return nil
+		}
+		return power.Ended()
 	}
-	return nil
 }
 
 func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
