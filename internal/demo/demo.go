@@ -53,6 +53,8 @@ type demo struct {
 	server *lab.NetbootServer
 	base   string // URL of the boot server as the station sees it
 	image  string // uncompressed
+
+	imageBytes int64 // compressed
 }
 
 // Run runs the demo.
@@ -138,6 +140,11 @@ func (d *demo) setUp(ctx context.Context, model *emupi.Model) error {
 	if err := compressFile(compressed, d.image); err != nil {
 		return err
 	}
+	st, err := os.Stat(compressed)
+	if err != nil {
+		return err
+	}
+	d.imageBytes = st.Size()
 	d.server = &lab.NetbootServer{
 		Config: map[string]any{"allowed_ips": []string{"10.77.0.0/24", "10.0.2.0/24"}, "shared_secret": token},
 		Images: map[string]string{"station": compressed},
@@ -197,7 +204,7 @@ func (d *demo) netboot(ctx context.Context) (*emupi.VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.done("%s %s answers /health", h.Service, h.Version)
+	d.done("booted: %s %s answers /health", h.Service, h.Version)
 	return vm, nil
 }
 
@@ -205,7 +212,11 @@ func (d *demo) netboot(ctx context.Context) (*emupi.VM, error) {
 func (d *demo) flash(ctx context.Context, vm *emupi.VM) error {
 	d.step("POST /write-image: %s onto %s", filepath.Base(d.image)+".gz", d.pi.Model.Disk)
 	if d.pi.Model.Name == "3b" {
-		d.note("QEMU's USB network adapter carries about 0.1 MB/s, so this takes some minutes; -model virt-nvme takes seconds")
+		rate, takes := 0.4, "a minute or two"
+		if _, user := d.net.(*lab.User); user {
+			rate, takes = 0.1, "five minutes or more (as root, with a faster network, a minute or two)"
+		}
+		d.note("%.1f MB compressed. QEMU's USB network carries about %.1f MB/s, a real Pi's more than ten; this takes %s", float64(d.imageBytes)/1e6, rate, takes)
 	}
 	station := d.pi.Station(8888)
 	type answer struct {
@@ -234,7 +245,9 @@ func (d *demo) flash(ctx context.Context, vm *emupi.VM) error {
 			if err := json.Unmarshal(a.body, &ok); err != nil {
 				return err
 			}
-			d.done("%s; %s", ok.Message, ok.Output)
+			d.done("read back and equal")
+			d.note("%s", ok.Message)
+			d.note("%s", ok.Output)
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
@@ -246,17 +259,30 @@ func (d *demo) flash(ctx context.Context, vm *emupi.VM) error {
 			continue // it may be busy; the answer to the POST decides
 		}
 		if st.Stage != stage && stage != "" {
-			d.mark("%s ended", stage)
+			d.mark("%s", stageEnd(stage))
 		}
 		stage = st.Stage
 		d.progress("%-8s %5.1f %%  %s", st.Stage, st.Percent, st.Message)
 	}
 }
 
+// stageEnd is the time line's word for the end of a stage.
+func stageEnd(stage string) string {
+	switch stage {
+	case "checking":
+		return "image looked at"
+	case "wiping":
+		return "disk made unbootable"
+	case "writing":
+		return "downloaded and written"
+	}
+	return stage + " ended"
+}
+
 // bootDisk waits for the reboot and plays a boot from the disk.
 func (d *demo) bootDisk(ctx context.Context, vm *emupi.VM) (*emupi.VM, error) {
 	d.step("the station reboots")
-	limited, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("a minute is over"))
+	limited, cancel := context.WithTimeoutCause(ctx, 5*time.Minute, errors.New("five minutes are over"))
 	defer cancel()
 	if err := vm.WaitReset(limited); err != nil {
 		return nil, err
@@ -278,7 +304,7 @@ func (d *demo) bootDisk(ctx context.Context, vm *emupi.VM) (*emupi.VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.done("the system on the disk is up: %s %s answers /health", h.Service, h.Version)
+	d.done("the flashed system is up: %s %s answers /health", h.Service, h.Version)
 	return vm, nil
 }
 
@@ -289,6 +315,8 @@ func (d *demo) stay(ctx context.Context, vm *emupi.VM) error {
 		vm.Kill()
 		return nil
 	}
+	power := d.pi.Keep(ctx, vm, emupi.Disk, emupi.Network)
+	defer power.Off()
 	addr, err := lab.Forward(ctx, d.net, func() (string, error) { return d.net.StationAddr(d.pi.Model.MAC, 8888) })
 	if err != nil {
 		return err
@@ -297,9 +325,16 @@ func (d *demo) stay(ctx context.Context, vm *emupi.VM) error {
 	fmt.Fprintf(d.Out, "  curl http://%s/health\n", addr)
 	fmt.Fprintf(d.Out, "  curl -H 'X-Netboot-Token: %s' -d '{\"device\":\"%s\",\"image_url\":\"%s%sstation\",\"dry_run\":true}' http://%s/write-image\n",
 		token, d.pi.Model.Disk, d.base, lab.ImagePath, addr)
-	<-ctx.Done()
-	vm.Kill()
-	return nil
+	fmt.Fprintf(d.Out, "\nWithout \"dry_run\" it writes the disk again. When it reboots, the Pi boots the disk again.\n")
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-power.Done():
+		if ctx.Err() != nil {
+			return nil
+		}
+		return d.explain(power.Ended())
+	}
 }
 
 // explain adds the console's end to an error.

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ type timeline struct {
 	start   time.Time // of the first step
 	since   time.Time // of this step
 	shown   time.Time // when progress was last printed
+	last    string    // progress that was printed
 	partial bool      // the cursor is in a progress line
 	marks   []mark
 }
@@ -24,6 +26,9 @@ type mark struct {
 	at, took time.Duration
 	what     string
 }
+
+// cut is where a mark's text ends in the table, in characters.
+const cut = 90
 
 // progressEvery is how often progress is printed where there is no terminal.
 const progressEvery = 10 * time.Second
@@ -55,9 +60,9 @@ func (t *timeline) mark(format string, args ...any) {
 // progress overwrites its last line on a terminal, and is rare elsewhere.
 func (t *timeline) progress(format string, args ...any) {
 	if !t.terminal {
-		if time.Since(t.shown) >= progressEvery {
-			t.shown = time.Now()
-			t.line("  "+format, args...)
+		if text := fmt.Sprintf(format, args...); time.Since(t.shown) >= progressEvery && text != t.last {
+			t.shown, t.last = time.Now(), text
+			t.line("  %s", text)
 		}
 		return
 	}
@@ -76,6 +81,7 @@ func (t *timeline) line(format string, args ...any) {
 func (t *timeline) print() {
 	t.line("\n   at      took")
 	for _, m := range t.marks {
-		t.line("%6.1f s  %6.1f s  %s", m.at.Seconds(), m.took.Seconds(), m.what)
+		what, _, _ := strings.Cut(m.what, "; ") // what follows was shown when it happened
+		t.line("%6.1f s  %6.1f s  %.*s", m.at.Seconds(), m.took.Seconds(), cut, what)
 	}
 }
