@@ -53,7 +53,7 @@ func startServer(tb testing.TB) *server {
 	}
 	tb.Cleanup(func() { stop(); _ = cmd.Wait() }) // it was interrupted
 	s := &server{base: "http://" + addr, dir: filepath.Join(dir, "data"), pid: cmd.Process.Pid}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get(s.base + "/health"); err == nil {
 			resp.Body.Close()
 			break
