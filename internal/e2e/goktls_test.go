@@ -43,7 +43,7 @@ func TestGokTLS(t *testing.T) {
 	}
 	defer end()
 	base := "http://127.0.0.1:" + port
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get(base + "/health")
 		if err == nil {
 			resp.Body.Close()

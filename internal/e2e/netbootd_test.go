@@ -92,7 +92,7 @@ func (l *lan) start() {
 	if l.proc, err = l.Server.Start(cmd); err != nil {
 		l.t.Fatal(err)
 	}
-	l.waitLog(from, "TFTP root is", 3*time.Minute)
+	l.waitLog(from, "TFTP root is", patience)
 	b, err := os.ReadFile(filepath.Join(l.dir, "token"))
 	if err != nil {
 		l.t.Fatal(err)
@@ -189,7 +189,7 @@ func TestDHCP(t *testing.T) {
 	l := newLAN(t, 0, "--gaf", gaf)
 	for _, name := range []string{"3b", "3b+", "4b", "cm4", "5", "cm5"} {
 		m := model(t, name)
-		o, err := m.Discover(t.Context(), "br0", l.Switch.Do, 20*time.Second)
+		o, err := m.Discover(t.Context(), "br0", l.Switch.Do, patience)
 		if err != nil {
 			t.Errorf("Pi %s: %v", name, err)
 			continue
@@ -198,7 +198,7 @@ func TestDHCP(t *testing.T) {
 			t.Errorf("Pi %s: %+v, want an address from the router and %s as the server", name, o, lab.SiteServer)
 		}
 	}
-	o, err := emupi.DiscoverOther(t.Context(), "br0", l.Switch.Do, 5*time.Second)
+	o, err := emupi.DiscoverOther(t.Context(), "br0", l.Switch.Do, 12*time.Second)
 	var none *emupi.NoOfferError
 	if !errors.As(err, &none) || len(o.Servers) == 0 {
 		t.Fatalf("a PC: %+v, %v, want an answer from the router and no boot server", o, err)
@@ -217,7 +217,7 @@ func TestDHCP(t *testing.T) {
 			t.Errorf("Pi %s that is not enrolled: %v", name, err)
 		}
 	}
-	l.waitLog(0, "netbootd enrol b4e4d04a", time.Minute)
+	l.waitLog(0, "netbootd enrol b4e4d04a", patience)
 	if got := l.command("stations"); !strings.Contains(got, "b4e4d04a  unknown") {
 		t.Errorf("stations:\n%s", got)
 	}
@@ -242,7 +242,7 @@ func TestDHCPFull(t *testing.T) {
 	l := newLAN(t, 0, "--dhcp", "full", "--range", "10.77.0.50,10.77.0.60", "--router", lab.SiteRouter)
 	l.RouterOff()
 	for _, name := range []string{"3b", "4b", "5"} {
-		o, err := model(t, name).Discover(t.Context(), "br0", l.Switch.Do, 20*time.Second)
+		o, err := model(t, name).Discover(t.Context(), "br0", l.Switch.Do, patience)
 		if err != nil || o.TFTP.String() != lab.SiteServer || len(o.Servers) == 0 || o.Servers[0].String() != lab.SiteServer {
 			t.Errorf("Pi %s: %+v, %v, want everything from %s", name, o, err, lab.SiteServer)
 		}
@@ -250,7 +250,7 @@ func TestDHCPFull(t *testing.T) {
 			t.Errorf("Pi %s: address %s is not of the range", name, o.Addr)
 		}
 	}
-	o, err := emupi.DiscoverOther(t.Context(), "br0", l.Switch.Do, 5*time.Second)
+	o, err := emupi.DiscoverOther(t.Context(), "br0", l.Switch.Do, 12*time.Second)
 	var none *emupi.NoOfferError
 	if !errors.As(err, &none) || len(o.Servers) != 0 {
 		t.Errorf("a PC: %+v, %v, want no answer at all", o, err)

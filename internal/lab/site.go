@@ -123,7 +123,7 @@ func (s *Site) startRouter(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting the router's dnsmasq: %w", err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		b, err := os.ReadFile(s.RouterLog())
 		if err != nil {
 			return err

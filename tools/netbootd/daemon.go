@@ -253,8 +253,8 @@ func (d *daemon) served(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client.SetTimeout(2 * time.Second)
-	client.SetRetries(3)
+	client.SetTimeout(3 * time.Second)
+	client.SetRetries(10)
 	r, err := client.Receive("current/manifest.json", "octet")
 	if err != nil {
 		return fmt.Errorf("asking dnsmasq by TFTP: %w", err)
