@@ -12,6 +12,7 @@ declare -A group=(
   [demo]="qemu-system-arm:the-emulated-Pi dnsmasq-base:DHCP-and-TFTP"
   [demo-user]="qemu-system-arm:the-emulated-Pi"
 )
+group[test]+=" prometheus:promtool"
 
 missing=() why=()
 for name in "$@"; do

@@ -172,6 +172,7 @@ func (s *Server) write(ctx context.Context, j *job, state *flash.DiskState) (*fl
 	logf := func(format string, args ...any) { s.opt.Logf("job %s: "+format, append([]any{j.id}, args...)...) }
 	img, err := j.active.source.Open(ctx, j.req.url, func(sentence string) {
 		logf("%s", sentence)
+		s.metrics.retries.Inc()
 		j.progress.Note(sentence)
 	})
 	if err != nil {
@@ -213,6 +214,7 @@ func (s *Server) conclude(j *job, result *flash.Receipt, err error, free bool) {
 	} else {
 		s.opt.Logf("job %s: failed: %v", j.id, err)
 	}
+	s.metrics.ended(j.result, err)
 	s.mu.Lock()
 	st := s.last
 	if !j.req.DryRun {

@@ -36,6 +36,16 @@ func (s *Server) listReceipts(_ *active, w http.ResponseWriter, r *http.Request)
 	return nil
 }
 
+// lastReceipt returns the newest receipt; nil if there is none.
+func (s *Server) lastReceipt() *receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.receipts) == 0 {
+		return nil
+	}
+	return s.receipts[0]
+}
+
 // keep adds a receipt to the list, and stores the list. As with the job's state, a failure
 // to store is logged and nothing more.
 func (s *Server) keep(r *receipt) {

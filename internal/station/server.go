@@ -47,9 +47,10 @@ type Options struct {
 // Server is the service. It answers 503 to everything but GET /health until Configure.
 type Server struct {
 	// config
-	opt    Options
-	router *httprouter.Router
-	active atomic.Pointer[active]
+	opt     Options
+	router  *httprouter.Router
+	metrics *metrics
+	active  atomic.Pointer[active]
 
 	// state
 	ctx     context.Context // of jobs; ends at Shutdown
@@ -79,6 +80,7 @@ func New(opt Options) *Server {
 	s := &Server{opt: opt, ctx: ctx, stop: stop, clients: map[chan Status]struct{}{}}
 	s.last = s.restore()
 	s.receipts = s.restoreReceipts()
+	s.metrics = newMetrics(s)
 	s.router = s.routes()
 	return s
 }
@@ -108,7 +110,7 @@ func (s *Server) routes() *httprouter.Router {
 	// A path is right or wrong; nobody is sent elsewhere.
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
-		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks, /station, /receipts, /write-image and /reboot", r.URL.Path)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks, /station, /receipts, /metrics, /write-image and /reboot", r.URL.Path)}
 	})
 	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
 		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
@@ -117,6 +119,7 @@ func (s *Server) routes() *httprouter.Router {
 	})
 	for path, h := range map[string]handlerFunc{
 		"/health": s.health, "/status": s.status, "/disks": s.disks, "/station": s.stationInfo, "/receipts": s.listReceipts,
+		"/metrics": s.serveMetrics,
 	} {
 		r.Handler(http.MethodGet, path, handler(s, h))
 		r.Handler(http.MethodHead, path, handler(s, h))
@@ -249,6 +252,14 @@ func (s *Server) health(a *active, w http.ResponseWriter, r *http.Request) error
 
 // disks lists the allowed devices.
 func (s *Server) disks(a *active, w http.ResponseWriter, r *http.Request) error {
+	reply(w, http.StatusOK, struct {
+		Disks []disk.Info `json:"disks"`
+	}{s.inventory(a)})
+	return nil
+}
+
+// inventory describes the allowed devices; the one that a job writes is in use by it.
+func (s *Server) inventory(a *active) []disk.Info {
 	infos := s.opt.System.Inventory(a.cfg.AllowedDevices)
 	if j := s.running(); j != nil {
 		for i := range infos {
@@ -257,10 +268,7 @@ func (s *Server) disks(a *active, w http.ResponseWriter, r *http.Request) error 
 			}
 		}
 	}
-	reply(w, http.StatusOK, struct {
-		Disks []disk.Info `json:"disks"`
-	}{infos})
-	return nil
+	return infos
 }
 
 // Shutdown cancels the running job, waits for its end until ctx ends, and returns what
