@@ -89,7 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 type program struct {
 	env    environment
 	listen string
-	logf   func(format string, args ...any)
+	// configFrom is the URL that the config comes from, "" for a file.
+	configFrom string
+	logf       func(format string, args ...any)
 
 	announcer atomic.Pointer[announce.Client] // nil without a boot server
 }
@@ -113,6 +115,7 @@ func (p *program) configURL(file string) (string, error) {
 
 // serveFrom serves without a config until url delivers one, then with it.
 func (p *program) serveFrom(ctx context.Context, url string) error {
+	p.configFrom = url
 	ln, err := p.bind(config.DefaultPort)
 	if err != nil {
 		return err
@@ -169,6 +172,7 @@ func (p *program) server(ln net.Listener) *station.Server {
 	return station.New(station.Options{
 		Version:      version(),
 		System:       p.env.system,
+		ConfigURL:    p.configFrom,
 		StatePath:    statePath(ln.Addr().(*net.TCPAddr).Port),
 		Reboot:       reboot,
 		Rebootable:   rebootable,

@@ -32,6 +32,7 @@ import (
 type Options struct {
 	Version   string
 	System    disk.System
+	ConfigURL string       // that the config came from, "" for a file
 	StatePath string       // file that remembers the job across restarts; "" for none
 	Reboot    func() error // restarts the machine
 	// Rebootable says why Reboot cannot work on this machine; nil if it always can.
@@ -110,7 +111,7 @@ func (s *Server) routes() *httprouter.Router {
 	// A path is right or wrong; nobody is sent elsewhere.
 	r.RedirectTrailingSlash, r.RedirectFixedPath, r.HandleOPTIONS = false, false, false
 	r.NotFound = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
-		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks, /station, /receipts, /metrics, /write-image and /reboot", r.URL.Path)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("no such path: %q; there are /health, /status, /events, /disks, /station, /receipts, /images, /metrics, /write-image and /reboot", r.URL.Path)}
 	})
 	r.MethodNotAllowed = handler(s, func(_ *active, w http.ResponseWriter, r *http.Request) error {
 		allow := strings.ReplaceAll(w.Header().Get("Allow"), "OPTIONS, ", "") // httprouter adds it always
@@ -119,7 +120,7 @@ func (s *Server) routes() *httprouter.Router {
 	})
 	for path, h := range map[string]handlerFunc{
 		"/health": s.health, "/status": s.status, "/disks": s.disks, "/station": s.stationInfo, "/receipts": s.listReceipts,
-		"/metrics": s.serveMetrics,
+		"/images": s.listImages, "/metrics": s.serveMetrics,
 	} {
 		r.Handler(http.MethodGet, path, handler(s, h))
 		r.Handler(http.MethodHead, path, handler(s, h))
