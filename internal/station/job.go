@@ -85,13 +85,18 @@ func (s *Server) start(a *active, req *writeRequest) (*job, error) {
 		return nil, err
 	}
 	opened = true
+	if !req.DryRun {
+		s.mu.Lock()
+		st := j.status()
+		s.mu.Unlock()
+		s.remember(st) // before anybody sees the job: a restart must know what was seen
+	}
 	s.mu.Lock()
 	s.job = j
 	s.mu.Unlock()
 	s.notify()
 
 	s.opt.Logf("job %s: %s asked for on %s, from %s", j.id, map[bool]string{true: "dry run", false: "write"}[req.DryRun], j.device, req.url.Redacted())
-	s.remember(s.Status())
 	s.jobs.Go(func() { s.run(ctx, j) })
 	return j, nil
 }
