@@ -210,7 +210,7 @@ func TestFailures(t *testing.T) {
 		{name: "flush fails", disk: func(d *flashtest.Disk) {
 			n := 0
 			d.OnSync = func() error {
-				if n++; n == 2 { // the first one is of the wiping
+				if n++; n == 3 { // the first two are of the wiping
 					return syscall.EIO
 				}
 				return nil
@@ -232,7 +232,7 @@ func TestFailures(t *testing.T) {
 				}
 				return false
 			}
-		}, is: flashtest.As[*MismatchError], text: "bytes 0-1048575"},
+		}, is: flashtest.As[*MismatchError], text: "bytes 0-511"},
 		{name: "counterfeit, half of it missing", disk: func(d *flashtest.Disk) { d.Capacity = 10 * mib }, is: flashtest.As[*MismatchError], text: "read-back mismatch"},
 		{name: "counterfeit, only the last MiB missing", disk: func(d *flashtest.Disk) { d.Capacity = 19 * mib }, is: flashtest.As[*MismatchError], text: "less capacity"},
 		{name: "truncated", server: func(s *flashtest.Server) { s.Cut = 13 * mib }, is: flashtest.As[*source.ImageError], text: "truncated"},

@@ -221,24 +221,42 @@ func (p *Plan) finish(ctx context.Context) (err error) {
 }
 
 // writeHead writes the first MiB, flushes it and reads it back, whatever NoVerify says:
-// a disk's partition table is worth one MiB of reading.
+// a disk's partition table is worth one MiB of reading. The first block comes last, alone
+// and flushed: without it no part of the rest counts, so that a power cut here cannot
+// leave a partition table over a first MiB with holes.
 func (p *Plan) writeHead() error {
 	data := padded(p.head, len(p.head), 0, p.disk)
-	buf := disk.AlignedBuffer(len(data))
+	first := min(p.disk.BlockSize(), len(data))
+	for _, part := range []Range{{int64(first), int64(len(data) - first)}, {0, int64(first)}} {
+		if err := p.writePart(data, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writePart writes a part of the first MiB, flushes it and reads it back.
+func (p *Plan) writePart(data []byte, part Range) error {
+	if part.Length == 0 {
+		return nil
+	}
+	// Aligned memory, as data has it only at its beginning.
+	want, got := disk.AlignedBuffer(int(part.Length)), disk.AlignedBuffer(int(part.Length))
+	copy(want, data[part.Start:])
 	var failed error
 	for range maxRepairs {
-		if _, err := p.disk.WriteAt(data, 0); err != nil {
+		if _, err := p.disk.WriteAt(want, part.Start); err != nil {
 			return &DiskError{"cannot write the first MiB", err}
 		}
 		if err := p.disk.Sync(); err != nil {
 			return &DiskError{"the first MiB cannot be flushed", err}
 		}
-		if _, failed = p.disk.ReadAt(buf, 0); failed == nil && bytes.Equal(buf, data) {
+		if _, failed = p.disk.ReadAt(got, part.Start); failed == nil && bytes.Equal(got, want) {
 			return nil
 		}
 		p.opt.Logf("read-back: the first MiB differs (%v); writing it again", failed)
 	}
-	return &MismatchError{[]Range{{0, int64(len(p.head))}}, fmt.Sprintf("writing them %d times did not help; replace the disk", maxRepairs)}
+	return &MismatchError{[]Range{part}, fmt.Sprintf("writing them %d times did not help; replace the disk", maxRepairs)}
 }
 
 // noAlias catches a counterfeit disk whose addresses wrap around just where nothing

@@ -20,12 +20,22 @@ func (p *Plan) wipe(ctx context.Context) error {
 
 // clear zeroes the first MiB, and the disk's end if tail is set, and makes sure of it. A
 // worn-out card may go on accepting writes and ignore them; that shows here.
+//
+// The first block is cleared on the medium before anything else is touched: should the
+// power fail in between, the disk has either all of the old system or no partition table.
 func (p *Plan) clear(ctx context.Context, tail bool) error {
 	d := p.disk
 	n := min(headSize, d.Size())
+	first := min(int64(d.BlockSize()), n)
 	zero := d.Zero
 	for attempt := 0; ; attempt++ {
-		if err := zero(0, n); err != nil {
+		if err := zero(0, first); err != nil {
+			return &DiskError{"the first MiB cannot be cleared", err}
+		}
+		if err := d.Sync(); err != nil {
+			return &DiskError{"the cleared first block cannot be flushed", err}
+		}
+		if err := zero(first, n-first); err != nil {
 			return &DiskError{"the first MiB cannot be cleared", err}
 		}
 		// What the image covers is written anyway, after this.
