@@ -52,7 +52,7 @@ func (a *assignments) take(ctx context.Context, got *announce.Assignment) {
 		a.outcome = &announce.Outcome{ID: got.ID, Error: err.Error()}
 		return
 	}
-	a.logf("assignment %q: write %q", got.ID, got.ImageURL)
+	a.logf("assignment %q has come", got.ID)
 	ctx, a.running = context.WithCancel(ctx)
 	go a.run(ctx, got.ID, task)
 }

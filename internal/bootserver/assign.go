@@ -14,6 +14,7 @@ import (
 
 	"github.com/openseastack/netboot-imager/internal/announce"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
+	"github.com/openseastack/netboot-imager/internal/source"
 	"github.com/openseastack/netboot-imager/internal/stations"
 )
 
@@ -79,8 +80,12 @@ func (s *Server) assignment(req *assignRequest) (*announce.Assignment, error) {
 			a.SHA256 = im.SHA256 // that of the file is that of the image
 		}
 	default:
-		if u, err := url.Parse(req.ImageURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, badRequest("image_url %q is no http or https URL", req.ImageURL)
+		u, err := source.ParseURL(req.ImageURL)
+		if err != nil {
+			return nil, badRequest("%v", err)
+		}
+		if u.User != nil {
+			return nil, badRequest("image_url holds a user or a password, and the list of stations would show it; use one without")
 		}
 	}
 	if b, err := hex.DecodeString(a.SHA256); err != nil || len(b) != sha256.Size {

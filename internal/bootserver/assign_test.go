@@ -54,6 +54,7 @@ func TestAssign(t *testing.T) {
 		{map[string]string{"image_url": "http://x/"}, token, 400},                                   // no checksum
 		{map[string]string{"image_url": "http://x/", "sha256": "12"}, token, 400},                   // none
 		{map[string]string{"image_url": "file:///x", "sha256": known}, token, 400},                  // no web server
+		{map[string]string{"image_url": "http://me:secret@x/", "sha256": known}, token, 400},        // everybody could read it
 		{map[string]string{"image_url": "http://x/", "sha256": known, "then": "dance"}, token, 400}, //
 		{map[string]string{"image_url": "http://x/", "sha256": known, "disk": "/dev/sda"}, token, 400},
 		{map[string]string{"image_url": "http://x/", "sha256": known, "device": "sda"}, token, 400},
