@@ -33,6 +33,10 @@ build: ## the imager for this machine, in build/imager
 netboot: build/station.gaf ## the tree that Pis netboot from, in build/netboot (flags: MKNETBOOT='-station SERIAL -config-url URL')
 	$(GO) run ./tools/mknetboot -gaf build/station.gaf -out build/netboot $(MKNETBOOT)
 
+.PHONY: netbootd
+netbootd: build/station.gaf ## the boot server, in build/netbootd, and the system that it serves first
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/netbootd ./tools/netbootd
+
 # gok decides what to build anew; the archive is made each time.
 .PHONY: build/station.gaf
 build/station.gaf:
