@@ -43,7 +43,7 @@ func TestFetch(t *testing.T) {
 				t.Errorf("%s, Pi %s: %v", tt.name, name, err)
 				continue
 			}
-			if len(boot.Kernel) < 20<<20 || len(boot.Initramfs) == 0 || len(boot.DTB) == 0 || len(boot.Warnings) > 0 {
+			if len(boot.Kernel) < 10<<20 || len(boot.Initramfs) == 0 || len(boot.DTB) == 0 || len(boot.Warnings) > 0 {
 				t.Errorf("%s, Pi %s: kernel %d, initramfs %d, device tree %d bytes, warnings %q", tt.name, name, len(boot.Kernel), len(boot.Initramfs), len(boot.DTB), boot.Warnings)
 			}
 			if tt.name == "serial" {

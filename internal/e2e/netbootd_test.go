@@ -225,7 +225,7 @@ func TestDHCP(t *testing.T) {
 		m := model(t, name)
 		l.command("enrol", m.Serial)
 		boot, err := m.Netboot(t.Context(), lab.SiteServer+":69", l.Switch.Do, nil)
-		if err != nil || len(boot.Kernel) < 20<<20 || len(boot.Initramfs) == 0 {
+		if err != nil || len(boot.Kernel) < 10<<20 || len(boot.Initramfs) == 0 {
 			t.Errorf("Pi %s, enrolled: %v", name, err)
 		}
 		l.command("de-enrol", m.Serial)
