@@ -29,6 +29,14 @@ faults: deps-test ## the whole fault matrix, about an hour, and docs/faults.md f
 build: ## the imager for this machine, in build/imager
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/imager ./imager
 
+.PHONY: flash
+flash: ## the command for operators, in build/flash
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/flash ./tools/flash
+
+.PHONY: man
+man: ## manual pages of flash, in build/man
+	$(GO) run ./tools/flash/man build/man
+
 .PHONY: netboot
 netboot: build/station.gaf ## the tree that Pis netboot from, in build/netboot (flags: MKNETBOOT='-station SERIAL -config-url URL')
 	$(GO) run ./tools/mknetboot -gaf build/station.gaf -out build/netboot $(MKNETBOOT)
