@@ -27,6 +27,10 @@ import (
 type environment struct {
 	system      disk.System
 	configPaths []string
+
+	// Where the panel is; "" for none.
+	screen string // a terminal
+	leds   string // as "/sys"
 }
 
 // memoryLimit is where the garbage collector begins to work harder, in bytes: above what
@@ -60,6 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 	}
 	p := &program{env: env, listen: *listen, logf: log.New(stderr, "", log.LstdFlags|log.LUTC).Printf}
 
+	defer p.panel(ctx)()
 	url, err := p.configURL(*configFile)
 	if err != nil {
 		return err
@@ -94,6 +99,7 @@ type program struct {
 	logf       func(format string, args ...any)
 
 	announcer atomic.Pointer[announce.Client] // nil without a boot server
+	serving   atomic.Pointer[serving]         // nil without a config
 }
 
 // configURL returns the URL that the kernel command line names; "" if there is none or a
@@ -189,6 +195,7 @@ func (p *program) configure(ctx context.Context, s *station.Server, cfg *config.
 		p.logf("warning: %s", w)
 	}
 	s.Configure(cfg)
+	p.serving.Store(&serving{s, cfg.Port})
 	p.zeroTouch(ctx, s)
 }
 
