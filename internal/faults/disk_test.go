@@ -26,6 +26,9 @@ var diskRows = []row{
 		fault: "EIO on write at byte 6295552", disk: broken(func(m *medium) { m.onWrite = eioAt(bad) }),
 		status: 500, says: "cannot write at byte", after: cleared, peers: true,
 	}, {
+		fault: "EIO on write at byte 6295552, without reading back", request: map[string]any{"verify": false}, disk: broken(func(m *medium) { m.onWrite = eioAt(bad) }),
+		status: 500, says: "cannot write at byte", after: cleared,
+	}, {
 		fault: "EIO on write at byte 6295552, and the kernel's driver loses it (a short write of a loop device)", disk: broken(func(m *medium) { m.onWrite, m.maxWrite = eioAt(bad), 4096 }),
 		status: 500, says: "bytes 4194304-8388607", after: cleared, peers: true,
 	}, {
@@ -155,12 +158,12 @@ var diskRows = []row{
 		}),
 		status: 500, says: "may still start", after: cleared,
 	}, {
-		fault: "very slow: 0.2 s for each write of up to 512 KiB", config: map[string]any{"stall_timeout": "10s"}, disk: broken(func(m *medium) {
+		fault: "very slow: 0.2 s for each write of up to 512 KiB", slow: true, disk: broken(func(m *medium) {
 			m.onWrite = func(int64, []byte) syscall.Errno { time.Sleep(200 * time.Millisecond); return 0 } // it is a row about time
 		}),
 		status: 200, after: whole, peers: true,
 	}, {
-		fault: "hangs in mid-write, for good", disk: hanging,
+		fault: "hangs in mid-write, for good", config: short, slow: true, disk: hanging,
 		status: 504, says: "does not respond", after: cleared,
 	}, {
 		fault: "ENOSPC: a file-backed disk on a file system that is full", disk: fullDisk,
@@ -180,6 +183,9 @@ var diskRows = []row{
 	}, {
 		fault: "a symbolic link to the disk", disk: symlink,
 		status: 400, says: "is a symbolic link", after: unchanged,
+	}, {
+		fault: "the old system's backup GPT is at the disk's end", disk: gptDisk,
+		status: 200, after: whole, check: endCleared,
 	}, {
 		fault: "not there", disk: func(t testing.TB) *target {
 			return &target{dev: "/dev/mmcblk7", read: func(testing.TB) []byte { return nil }}
@@ -333,6 +339,22 @@ func fullDisk(t testing.TB) *target {
 		t.Fatal(err)
 	}
 	return &target{dev: file, old: old}
+}
+
+// gptDisk has an old system with a GPT, whose backup is at the disk's end.
+func gptDisk(t testing.TB) *target {
+	d := loopDisk(t, diskSize)
+	d.old = gptImage(diskSize, 512)(t)
+	d.reset(t)
+	return d
+}
+
+// endCleared checks that nothing of the old GPT is left.
+func endCleared(o *outcome) error {
+	if end := o.content[len(o.content)-33*512:]; !isZero(end) {
+		return fmt.Errorf("the old backup GPT is still there")
+	}
+	return nil
 }
 
 // partitioned is a disk whose partition the kernel is told of, as that of the test

@@ -25,6 +25,7 @@ const token = "example-token-of-the-fault-matrix"
 // imager is a running imager program.
 type imager struct {
 	base string // URL
+	port int
 	dir  string // its config and state
 	cmd  *exec.Cmd
 	out  *lockedBuffer
@@ -81,6 +82,9 @@ type status struct {
 	Percent int
 	Message string
 	Error   *string
+	Receipt struct {
+		SHA256 string `json:"image_sha256"`
+	}
 }
 
 // client has no limit of its own: rows end because the imager ends them. It is for no
@@ -88,22 +92,25 @@ type status struct {
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // patience is how long a row may take before it counts as hanging.
-const patience = 5 * time.Minute
+const patience = 3 * time.Minute
+
+// binary is a build of the imager, and the mutant in it that is switched on.
+type binary struct{ path, mutant string }
 
 // startImager starts the program for one disk; keys are added to its config.
-func startImager(t testing.TB, bin, dev string, keys map[string]any) *imager {
+func startImager(t testing.TB, bin binary, dev string, keys map[string]any) *imager {
 	t.Helper()
-	return startIn(t, bin, t.TempDir(), dev, keys, func(c *exec.Cmd) error { return c.Start() })
+	return startIn(t, bin, t.TempDir(), dev, keys)
 }
 
 // startIn is startImager with a directory for config and state, which a restart finds
-// again, and with a way to start a command.
-func startIn(t testing.TB, bin, dir, dev string, keys map[string]any, start func(*exec.Cmd) error) *imager {
+// again.
+func startIn(t testing.TB, bin binary, dir, dev string, keys map[string]any) *imager {
 	t.Helper()
 	port := freePort(t)
 	cfg := map[string]any{
 		"allowed_ips": []string{"127.0.0.1"}, "shared_secret": token, "allowed_devices": []string{dev},
-		"port": port, "stall_timeout": "4s",
+		"port": port, "stall_timeout": "30s", // long, so that a busy machine is no fault
 	}
 	maps.Copy(cfg, keys)
 	text, err := json.Marshal(cfg)
@@ -114,12 +121,19 @@ func startIn(t testing.TB, bin, dir, dev string, keys map[string]any, start func
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	im := &imager{base: fmt.Sprintf("http://127.0.0.1:%d", port), dir: dir, out: &lockedBuffer{}}
-	im.cmd = exec.Command(bin, "-config", file)
-	im.cmd.Env = []string{"RUNTIME_DIRECTORY=" + dir, "GORACE=halt_on_error=1"}
+	return launch(t, bin, dir, port)
+}
+
+// launch starts the program with the config in dir.
+func launch(t testing.TB, bin binary, dir string, port int) *imager {
+	t.Helper()
+	file := filepath.Join(dir, "config.json")
+	im := &imager{port: port, base: fmt.Sprintf("http://127.0.0.1:%d", port), dir: dir, out: &lockedBuffer{}}
+	im.cmd = exec.Command(bin.path, "-config", file)
+	im.cmd.Env = []string{"RUNTIME_DIRECTORY=" + dir, "GORACE=halt_on_error=1", "MUTANT=" + bin.mutant}
 	im.cmd.Stderr = im.out
 	im.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := start(im.cmd); err != nil {
+	if err := im.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(im.log(), "serving on"); time.Sleep(5 * time.Millisecond) {
@@ -159,29 +173,35 @@ func (im *imager) stop(t testing.TB) {
 	})
 }
 
-// write asks for a write and waits for the answer.
-func (im *imager) write(t testing.TB, body map[string]any) (int, answer) {
-	t.Helper()
-	code, a, err := im.tryWrite(body)
-	if err != nil {
-		t.Fatalf("POST /write-image: %v; the imager's log:\n%s", err, im.log())
-	}
-	return code, a
-}
-
-// tryWrite is write for imagers that may die meanwhile.
+// tryWrite asks for a write and waits for the answer. It is an error if the imager dies
+// meanwhile.
 func (im *imager) tryWrite(body map[string]any) (int, answer, error) {
-	var a answer
 	text, err := json.Marshal(body)
 	if err != nil {
-		return 0, a, err
+		return 0, answer{}, err
 	}
-	req, err := http.NewRequest(http.MethodPost, im.base+"/write-image", bytes.NewReader(text))
+	return im.post(string(text), nil, token)
+}
+
+// post sends a body to POST /write-image.
+func (im *imager) post(body string, header map[string]string, token string) (int, answer, error) {
+	return im.postTo(im.base, client, body, header, token)
+}
+
+// postTo is post to another address, by another client.
+func (im *imager) postTo(base string, c *http.Client, body string, header map[string]string, token string) (int, answer, error) {
+	var a answer
+	req, err := http.NewRequest(http.MethodPost, base+"/write-image", strings.NewReader(body))
 	if err != nil {
 		return 0, a, err
 	}
-	req.Header.Set("X-Netboot-Token", token)
-	code, b, err := im.do(req, patience)
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	if token != "" {
+		req.Header.Set("X-Netboot-Token", token)
+	}
+	code, b, err := im.doBy(c, req, patience)
 	if err != nil {
 		return 0, a, err
 	}
@@ -193,9 +213,13 @@ func (im *imager) tryWrite(body map[string]any) (int, answer, error) {
 }
 
 func (im *imager) do(req *http.Request, limit time.Duration) (int, []byte, error) {
+	return im.doBy(client, req, limit)
+}
+
+func (im *imager) doBy(c *http.Client, req *http.Request, limit time.Duration) (int, []byte, error) {
 	timer := time.AfterFunc(limit, im.kill)
 	defer timer.Stop()
-	resp, err := client.Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -205,18 +229,22 @@ func (im *imager) do(req *http.Request, limit time.Duration) (int, []byte, error
 }
 
 // status asks GET /status.
-func (im *imager) status(t testing.TB) status {
-	t.Helper()
+func (im *imager) status() (status, error) { return im.statusBy(client) }
+
+func (im *imager) statusBy(c *http.Client) (status, error) {
 	var st status
 	req, err := http.NewRequest(http.MethodGet, im.base+"/status", nil)
 	if err != nil {
-		t.Fatal(err)
+		return st, err
 	}
-	code, b, err := im.do(req, time.Minute)
-	if err != nil || code != http.StatusOK || json.Unmarshal(b, &st) != nil {
-		t.Fatalf("GET /status: %d %s (%v)", code, b, err)
+	code, b, err := im.doBy(c, req, time.Minute)
+	if err != nil {
+		return st, err
 	}
-	return st
+	if code != http.StatusOK {
+		return st, fmt.Errorf("GET /status: %d %s", code, b)
+	}
+	return st, json.Unmarshal(b, &st)
 }
 
 // await waits for a moment of a write, for rows that act then.

@@ -82,7 +82,7 @@ func need(t testing.TB, built func() (string, error)) string {
 
 // matrix runs rows as subtests and records what came of them.
 func matrix(t *testing.T, group string, rows []row) {
-	bin := need(t, program)
+	bin := binary{path: need(t, program)}
 	slots := recordSlots(group, len(rows))
 	for i := range rows {
 		r := &rows[i]

@@ -20,6 +20,10 @@ func TestNetwork(t *testing.T) {
 	matrix(t, network, networkRows)
 }
 
+// short is for rows that wait until the imager gives up; a third of it must be long for a
+// busy machine.
+var short = map[string]any{"stall_timeout": "8s"}
+
 // networkRows are faults of the server and of what it says. Truncation and bit flips have
 // sweeps of their own (sweep_test.go), links that are bad in themselves another file.
 var networkRows = []row{
@@ -54,7 +58,7 @@ var networkRows = []row{
 		fault: "401", serve: statuses(401, -1),
 		status: 502, says: "401", after: unchanged,
 	}, {
-		fault: "500 with an HTML page, for good", serve: statuses(500, -1),
+		fault: "500 with an HTML page, for good", config: short, serve: statuses(500, -1),
 		status: 502, says: "500", after: unchanged, peers: true,
 	}, {
 		fault: "503 twice, then the image", serve: statuses(503, 2),
@@ -83,7 +87,7 @@ var networkRows = []row{
 		}),
 		status: 502, after: unchanged,
 	}, {
-		fault: "nobody listens on the port", url: func(_ testing.TB, s *flashtest.Server) string { s.Stop(); return s.URL() },
+		fault: "nobody listens on the port", config: short, url: func(_ testing.TB, s *flashtest.Server) string { s.Stop(); return s.URL() },
 		status: 502, says: "cannot be reached", after: unchanged, peers: true,
 	}, {
 		fault: "connections break after every 1 MiB (FIN)", serve: drop(mib, false),
@@ -123,6 +127,12 @@ var networkRows = []row{
 		fault: "the image changes between two attempts, and with it Last-Modified", serve: changeOnResume("", "Tue, 24 Nov 2026 10:00:00 GMT"),
 		status: 502, says: "changed during the download", after: cleared,
 	}, {
+		fault: "the image changes between two attempts, and with it the ETag; the server ignores If-Range", serve: spliceOnResume(`"v2"`, ""),
+		status: 502, says: "ETag was", after: cleared,
+	}, {
+		fault: "the image changes between two attempts, and with it Last-Modified; the server ignores If-Range", serve: spliceOnResume("", "Tue, 24 Nov 2026 10:00:00 GMT"),
+		status: 502, says: "Last-Modified was", after: cleared,
+	}, {
 		fault: "the image changes between two attempts, and the server has no validators", serve: changeOnResume("", ""),
 		status: 502, says: "changed during the download", after: cleared,
 	}, {
@@ -142,7 +152,7 @@ var networkRows = []row{
 		fault: "the server restarts: gone for half a second, then back", serve: restart,
 		status: 200, after: whole, check: retried(1),
 	}, {
-		fault: "the server goes away for good", serve: onResume(func(s *flashtest.Server) { s.Statuses = forever(503) }),
+		fault: "the server goes away for good", config: short, serve: onResume(func(s *flashtest.Server) { s.Statuses = forever(503) }),
 		status: 502, says: "503", after: cleared, peers: true,
 	}, {
 		fault: "body longer than Content-Length, which is right", serve: longBody(0),
@@ -154,31 +164,34 @@ var networkRows = []row{
 		fault: "body longer than Content-Length, which is wrong: gzip", format: "gzip", serve: longBody(-4096),
 		status: 422, says: "truncated", after: cleared, peers: true,
 	}, {
-		fault: "a chunked body with a broken chunk header", serve: brokenChunk,
+		fault: "less than Content-Length each time, behind the last partition, raw", config: short, image: spareTail, serve: func(t testing.TB, s *flashtest.Server) { s.Cut = 9 * mib },
+		status: 422, says: "truncated", after: cleared, peers: true,
+	}, {
+		fault: "a chunked body with a broken chunk header", config: short, serve: brokenChunk,
 		status: 502, after: cleared,
 	}, {
-		fault: "stalls before the header", serve: handler(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+		fault: "stalls before the header", config: short, serve: handler(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
 		status: 504, says: "stalled", after: unchanged, peers: true,
 	}, {
-		fault: "stalls in the middle, raw", serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 5 * mib },
+		fault: "stalls in the middle, raw", config: short, serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 5 * mib },
 		status: 504, says: "stalled", after: cleared, peers: true,
 	}, {
-		fault: "stalls in the middle, gzip", format: "gzip", serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 2 * mib },
+		fault: "stalls in the middle, gzip", config: short, format: "gzip", serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 2 * mib },
 		status: 504, says: "stalled", after: cleared,
 	}, {
-		fault: "stalls within the first MiB", serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 100000 },
+		fault: "stalls within the first MiB", config: short, serve: func(t testing.TB, s *flashtest.Server) { s.Stall = 100000 },
 		status: 504, says: "stalled", after: unchanged,
 	}, {
-		fault: "stalls once for longer than a third of the limit, then goes on", serve: stallOnce,
+		fault: "stalls once for longer than a third of the limit, then goes on", config: map[string]any{"stall_timeout": "12s"}, serve: stallOnce,
 		status: 200, after: whole, check: retried(1),
 	}, {
 		fault: "one byte every 0.1 s for twice the stall limit; then the user cancels", serve: trickle(3 * mib),
-		config: map[string]any{"stall_timeout": "3s"},
+		config: map[string]any{"stall_timeout": "6s"},
 		during: func(im *imager) error {
 			if err := im.await(writing); err != nil {
 				return err
 			}
-			time.Sleep(6 * time.Second) // it is a row about time
+			time.Sleep(12 * time.Second) // it is a row about time
 			return im.cancel()
 		},
 		status: 409, says: "cancelled by", after: cleared,
@@ -221,6 +234,13 @@ func retried(n int) func(*outcome) error {
 		}
 		return nil
 	}
+}
+
+// spareTail has data behind its only partition: nothing but HTTP tells that it is missing.
+func spareTail(testing.TB) []byte {
+	img := append([]byte(nil), sampleImage()...)
+	flashtest.MBR(img, 2048, 4*mib/512)
+	return img
 }
 
 type serveFunc = func(t testing.TB, s *flashtest.Server)
@@ -355,6 +375,30 @@ func changeOnResume(etag, modified string) serveFunc {
 			copy(other, compressed(t, "gzip", otherImage()))
 		}
 		onResume(func(s *flashtest.Server) { s.Data, s.ETag, s.Modified = other, etag, modified })(t, s)
+	}
+}
+
+// spliceOnResume is changeOnResume at a server that sends a part of the new image.
+func spliceOnResume(etag, modified string) serveFunc {
+	return func(t testing.TB, s *flashtest.Server) {
+		if etag == "" {
+			s.ETag, s.Modified = "", "Mon, 23 Nov 2026 10:00:00 GMT"
+		}
+		onResume(func(s *flashtest.Server) {
+			s.Handler = func(w http.ResponseWriter, r *http.Request) {
+				var start int
+				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start)
+				other := otherImage()
+				if etag != "" {
+					w.Header().Set("ETag", etag)
+				} else {
+					w.Header().Set("Last-Modified", modified)
+				}
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(other)-1, len(other)))
+				w.WriteHeader(http.StatusPartialContent)
+				w.Write(other[start:])
+			}
+		})(t, s)
 	}
 }
 

@@ -65,7 +65,9 @@ func (r *row) runPeers(t *testing.T) map[string]string {
 		if p.suffix {
 			url += suffixes[format]
 		}
-		said[p.name] = runPeer(t, p.command(url, format, d.dev)) + "; " + peerDisk(d.examine(t, img))
+		end := runPeer(t, p.command(url, format, d.dev))
+		after, _ := d.examine(t, img)
+		said[p.name] = end + "; " + peerDisk(after)
 	}
 	return said
 }

@@ -32,8 +32,12 @@ type row struct {
 	url     func(t testing.TB, s *flashtest.Server) string // s.URL unless set
 	disk    func(t testing.TB) *target                     // loopDisk unless set
 	request map[string]any                                 // fields besides device and image_url
-	config  map[string]any                                 // keys besides those that startImager sets
-	during  func(im *imager) error                         // what happens while the write runs; may be nil
+	config  map[string]any                                 // keys besides those that startIn sets
+	from    string                                         // an address that may ask for /status; 127.0.0.1 unless set
+	// ask makes the request; (*scene).write unless set.
+	ask func(t testing.TB, s *scene) (int, answer, error)
+	// during is what happens while the write runs; may be nil.
+	during func(im *imager) error
 	// What must come of it.
 	status int
 	says   string // part of the answer's sentence
@@ -41,6 +45,7 @@ type row struct {
 	check  func(o *outcome) error // what else must be so; may be nil
 
 	peers bool // the same can be done to other tools
+	slow  bool // takes more than a few seconds
 }
 
 // outcome is what came of a row.
@@ -48,6 +53,7 @@ type outcome struct {
 	status  int
 	answer  answer
 	after   state
+	content []byte // of the disk
 	took    time.Duration
 	imager  *imager
 	server  *flashtest.Server
@@ -55,22 +61,35 @@ type outcome struct {
 	problem error // what was not as it must be
 }
 
+// scene is what a row is played on.
+type scene struct {
+	bin    binary
+	im     *imager
+	dir    string // of the imager, which a restart finds again
+	keys   map[string]any
+	server *flashtest.Server
+	disk   *target
+	body   map[string]any // of the request
+}
+
+// write asks for the write and waits for the answer.
+func (s *scene) write() (int, answer, error) { return s.im.tryWrite(s.body) }
+
 // run does the row with the real program and judges what came of it.
-func (r *row) run(t testing.TB, bin string) *outcome {
+func (r *row) run(t testing.TB, bin binary) *outcome {
 	t.Helper()
 	img, sent := r.sample(t)
-	s := r.server(t, sent)
-	d := r.target(t)
-	im := startImager(t, bin, d.dev, r.config)
-	defer im.stop(t)
+	s := &scene{bin: bin, dir: t.TempDir(), keys: r.config, server: r.server(t, sent), disk: r.target(t)}
+	s.im = startIn(t, bin, s.dir, s.disk.dev, s.keys)
+	defer func() { s.im.stop(t) }()
 
-	url := s.URL()
+	url := s.server.URL()
 	if r.url != nil {
-		url = r.url(t, s)
+		url = r.url(t, s.server)
 	}
-	body := map[string]any{"device": d.dev, "image_url": url}
+	s.body = map[string]any{"device": s.disk.dev, "image_url": url}
 	for k, v := range r.request {
-		body[k] = v
+		s.body[k] = v
 	}
 	during := make(chan error, 1)
 	go func() {
@@ -78,24 +97,33 @@ func (r *row) run(t testing.TB, bin string) *outcome {
 			during <- nil
 			return
 		}
-		during <- r.during(im)
+		during <- r.during(s.im)
 	}()
+	ask := (*scene).write
+	if r.ask != nil {
+		ask = func(s *scene) (int, answer, error) { return r.ask(t, s) }
+	}
 	begin := time.Now()
-	status, a := im.write(t, body)
-	took := time.Since(begin)
-	if err := <-during; err != nil {
-		t.Errorf("what should happen meanwhile: %v", err)
+	code, a, err := ask(s)
+	o := &outcome{status: code, answer: a, took: time.Since(begin), imager: s.im, server: s.server, image: img}
+	if e := <-during; e != nil && err == nil {
+		err = fmt.Errorf("what should happen meanwhile: %w", e)
 	}
-	o := &outcome{status: status, answer: a, took: took, imager: im, server: s, image: img}
-	st := im.status(t)
-	if d.answered != nil {
-		d.answered()
+	var st status
+	if err == nil {
+		st, err = s.im.statusBy(from(r.from))
 	}
-	im.stop(t)
-	o.after = d.examine(t, img)
-	o.problem = r.judge(o, st)
+	if s.disk.answered != nil {
+		s.disk.answered()
+	}
+	s.im.stop(t)
+	o.after, o.content = s.disk.examine(t, img)
+	o.problem = err
+	if err == nil {
+		o.problem = r.judge(o, st)
+	}
 	if o.problem != nil {
-		o.problem = fmt.Errorf("%w\nanswer: %d %s\nimager's log:\n%s", o.problem, status, a.raw, im.log())
+		o.problem = fmt.Errorf("%w\nanswer: %d %s\nimager's log:\n%s", o.problem, code, a.raw, s.im.log())
 	}
 	return o
 }

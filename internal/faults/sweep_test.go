@@ -18,7 +18,7 @@ type bench struct {
 	disk *target
 }
 
-func newBench(t testing.TB, bin string, keys map[string]any) *bench {
+func newBench(t testing.TB, bin binary, keys map[string]any) *bench {
 	d := loopDisk(t, diskSize)
 	return &bench{startImager(t, bin, d.dev, keys), d}
 }
@@ -32,10 +32,16 @@ func (b *bench) write(t testing.TB, s *flashtest.Server, img []byte, request map
 		body[k] = v
 	}
 	begin := time.Now()
-	code, a := b.imager.write(t, body)
+	code, a, err := b.tryWrite(body)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := &outcome{status: code, answer: a, took: time.Since(begin), imager: b.imager, server: s, image: img}
-	st := b.status(t)
-	o.after = b.disk.examine(t, img)
+	st, err := b.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.after, o.content = b.disk.examine(t, img)
 	return o, invariants(o, st)
 }
 
@@ -59,7 +65,7 @@ var formats = []string{"raw", "gzip", "pigz", "bgzip", "xz", "zstd", "bzip2"}
 // framing: whatever is missing, there is no success, and the disk is unchanged or not
 // bootable.
 func TestTruncated(t *testing.T) {
-	bin := need(t, program)
+	bin := binary{path: need(t, program)}
 	img := flashtest.Image(6*mib, 1)
 	slots := recordSlots(network, len(formats)*len(framings))
 	for i, format := range formats {
@@ -125,7 +131,7 @@ func cuts(size int, seed uint64, n int) []int {
 // TestFlippedBit flips one bit anywhere in the compressed stream. Bits that do not matter
 // (a time in a header) may be flipped; but success is only ever said over the right bytes.
 func TestFlippedBit(t *testing.T) {
-	bin := need(t, program)
+	bin := binary{path: need(t, program)}
 	img := flashtest.Image(6*mib, 1)
 	compressors := formats[1:]
 	slots := recordSlots(network, len(compressors))
