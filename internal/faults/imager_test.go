@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,12 +25,13 @@ const token = "example-token-of-the-fault-matrix"
 
 // imager is a running imager program.
 type imager struct {
-	base string // URL
-	port int
-	dir  string // its config and state
-	cmd  *exec.Cmd
-	out  *lockedBuffer
-	once sync.Once
+	base   string // URL
+	port   int
+	client *http.Client
+	dir    string // its config and state
+	cmd    *exec.Cmd
+	out    *lockedBuffer
+	once   sync.Once
 }
 
 // lockedBuffer is a log that is read while it is written.
@@ -100,18 +102,19 @@ type binary struct{ path, mutant string }
 // startImager starts the program for one disk; keys are added to its config.
 func startImager(t testing.TB, bin binary, dev string, keys map[string]any) *imager {
 	t.Helper()
-	return startIn(t, bin, t.TempDir(), dev, keys)
+	return startIn(t, loopback, bin, t.TempDir(), dev, keys)
 }
 
 // startIn is startImager with a directory for config and state, which a restart finds
 // again.
-func startIn(t testing.TB, bin binary, dir, dev string, keys map[string]any) *imager {
+func startIn(t testing.TB, at *place, bin binary, dir, dev string, keys map[string]any) *imager {
 	t.Helper()
 	port := freePort(t)
 	cfg := map[string]any{
-		"allowed_ips": []string{"127.0.0.1"}, "shared_secret": token, "allowed_devices": []string{dev},
+		"allowed_ips": []string{at.host}, "shared_secret": token, "allowed_devices": []string{dev},
 		"port": port, "stall_timeout": "30s", // long, so that a busy machine is no fault
 	}
+	maps.Copy(cfg, at.keys)
 	maps.Copy(cfg, keys)
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -121,19 +124,20 @@ func startIn(t testing.TB, bin binary, dir, dev string, keys map[string]any) *im
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return launch(t, bin, dir, port)
+	return launch(t, at, bin, dir, port)
 }
 
 // launch starts the program with the config in dir.
-func launch(t testing.TB, bin binary, dir string, port int) *imager {
+func launch(t testing.TB, at *place, bin binary, dir string, port int) *imager {
 	t.Helper()
 	file := filepath.Join(dir, "config.json")
-	im := &imager{port: port, base: fmt.Sprintf("http://127.0.0.1:%d", port), dir: dir, out: &lockedBuffer{}}
-	im.cmd = exec.Command(bin.path, "-config", file)
+	im := &imager{port: port, client: at.client, base: fmt.Sprintf("http://%s:%d", at.host, port), dir: dir, out: &lockedBuffer{}}
+	argv := append(slices.Clone(at.prefix), bin.path, "-config", file)
+	im.cmd = exec.Command(argv[0], argv[1:]...)
 	im.cmd.Env = []string{"RUNTIME_DIRECTORY=" + dir, "GORACE=halt_on_error=1", "MUTANT=" + bin.mutant}
 	im.cmd.Stderr = im.out
 	im.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := im.cmd.Start(); err != nil {
+	if err := at.do(im.cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(im.log(), "serving on"); time.Sleep(5 * time.Millisecond) {
@@ -185,7 +189,7 @@ func (im *imager) tryWrite(body map[string]any) (int, answer, error) {
 
 // post sends a body to POST /write-image.
 func (im *imager) post(body string, header map[string]string, token string) (int, answer, error) {
-	return im.postTo(im.base, client, body, header, token)
+	return im.postTo(im.base, im.client, body, header, token)
 }
 
 // postTo is post to another address, by another client.
@@ -213,7 +217,7 @@ func (im *imager) postTo(base string, c *http.Client, body string, header map[st
 }
 
 func (im *imager) do(req *http.Request, limit time.Duration) (int, []byte, error) {
-	return im.doBy(client, req, limit)
+	return im.doBy(im.client, req, limit)
 }
 
 func (im *imager) doBy(c *http.Client, req *http.Request, limit time.Duration) (int, []byte, error) {
@@ -229,7 +233,7 @@ func (im *imager) doBy(c *http.Client, req *http.Request, limit time.Duration) (
 }
 
 // status asks GET /status.
-func (im *imager) status() (status, error) { return im.statusBy(client) }
+func (im *imager) status() (status, error) { return im.statusBy(im.client) }
 
 func (im *imager) statusBy(c *http.Client) (status, error) {
 	var st status
@@ -250,7 +254,7 @@ func (im *imager) statusBy(c *http.Client) (status, error) {
 // await waits for a moment of a write, for rows that act then.
 func (im *imager) await(moment func(status) bool) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		resp, err := client.Get(im.base + "/status")
+		resp, err := im.client.Get(im.base + "/status")
 		if err != nil {
 			return err
 		}

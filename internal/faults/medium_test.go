@@ -224,8 +224,10 @@ const most = 512 << 10
 func mediumDisk(t testing.TB, m *medium) *target {
 	t.Helper()
 	flashtest.NeedRoot(t)
-	old := oldSystem(diskSize)
-	m.size, m.data = diskSize, slices.Clone(old)
+	if m.size == 0 {
+		m.size = diskSize
+	}
+	m.data = slices.Clone(oldSystem(m.size))
 	if m.maxWrite == 0 {
 		m.maxWrite = most
 	}

@@ -3,6 +3,7 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,62 +116,88 @@ var mutantTable = []mutant{
 		{"internal/disk/open.go", "	} else if by != \"\" {", "	} else if by != \"\" && !$ON {"},
 		{"internal/disk/open.go", "		excl = unix.O_EXCL\n", "		if !$ON {\n			excl = unix.O_EXCL\n		}\n"},
 	}, []string{"one of its partitions is mounted"}},
+	{"writes the first MiB in one piece", []edit{{
+		"internal/flash/verify.go", "	first := min(p.disk.BlockSize(), len(data))\n", "	first := min(p.disk.BlockSize(), len(data))\n	if $ON {\n		first = 0\n	}\n",
+	}}, []string{powerCut}},
+	{"does not flush before the first block", []edit{
+		{"internal/flash/write.go", "	p.receipt.Transfer = p.image.Transfer()\n	if err := p.disk.Sync(); err != nil {", "	p.receipt.Transfer = p.image.Transfer()\n	if $ON {\n		return nil\n	}\n	if err := p.disk.Sync(); err != nil {"},
+		{"internal/flash/verify.go", "		if _, err := p.disk.WriteAt(want, part.Start); err != nil {\n			return &DiskError{\"cannot write the first MiB", "		if $ON && part.Start > 0 {\n			_, err := p.disk.WriteAt(want, part.Start)\n			return err\n		}\n		if _, err := p.disk.WriteAt(want, part.Start); err != nil {\n			return &DiskError{\"cannot write the first MiB"},
+	}, []string{powerCut}},
+	{"does not flush the first MiB", []edit{
+		{"internal/flash/verify.go", "		if err := p.disk.Sync(); err != nil {\n			return &DiskError{\"the first MiB cannot", "		if $ON {\n			return nil\n		}\n		if err := p.disk.Sync(); err != nil {\n			return &DiskError{\"the first MiB cannot"},
+	}, []string{powerCut}},
+	{"clears the first MiB and the disk's end in one piece", []edit{{
+		"internal/flash/wipe.go", "	first := min(int64(d.BlockSize()), n)\n", "	first := min(int64(d.BlockSize()), n)\n	if $ON {\n		first = n\n	}\n",
+	}}, []string{powerCut}},
 	{"forgets that a write was running when it is started again", []edit{{
 		"internal/station/state.go", "	case StageIdle, StageComplete, \"\":", "	case StageIdle, StageComplete, \"\", map[bool]string{true: flash.StageWiping}[$ON]:",
 	}}, []string{"kill -9 in mid-write; started again, GET /status tells of it"}},
 }
 
-const module = "github.com/openseastack/netboot-imager/"
-
-// mutated is the imager with all mutants in it, each switched on by MUTANT=name. Production
-// code stays clean: the edits are an overlay that go build reads (go help build).
+// mutated is the imager with all mutants in it, each switched on by MUTANT=name.
 var mutated = sync.OnceValues(func() (string, error) {
-	overlay := map[string]string{}
-	texts := map[string]string{}
+	var edits []edit
 	for _, m := range mutantTable {
 		for _, e := range m.edits {
-			text, ok := texts[e.file]
-			if !ok {
-				b, err := os.ReadFile(filepath.Join("../..", e.file))
-				if err != nil {
-					return "", err
-				}
-				text = strings.Replace(string(b), "import (", "import (\n\t\""+module+"internal/mutant\"", 1)
-				if !strings.Contains(text, "import (\n\t\""+module) {
-					text = strings.Replace(string(b), "\nimport ", "\nimport \""+module+"internal/mutant\"\nimport ", 1)
-				}
-			}
-			if n := strings.Count(text, e.old); n != 1 {
-				return "", fmt.Errorf("mutant %q: %s has %d times the text %q: follow the change of that file here", m.name, e.file, n, e.old)
-			}
-			texts[e.file] = strings.Replace(text, e.old, strings.ReplaceAll(e.new, "$ON", fmt.Sprintf("mutant.On(%q)", m.name)), 1)
+			e.new = strings.ReplaceAll(e.new, "$ON", fmt.Sprintf("mutant.On(%q)", m.name))
+			edits = append(edits, e)
 		}
 	}
-	texts["internal/mutant/mutant.go"] = "package mutant\n\nimport \"os\"\n\nfunc On(name string) bool { return os.Getenv(\"MUTANT\") == name }\n"
+	file, err := overlay("mutated", edits, "testdata/switch/switch.go")
+	if err != nil {
+		return "", err
+	}
+	return build("imager-mutated", []string{"CGO_ENABLED=0"}, "-overlay", file)
+})
+
+// overlay makes edits of production code, which stays as it is: the file that it returns has
+// go build read others in the place of some (-overlay in go help build). The package
+// mutant is imported by each and made of the file extra.
+func overlay(name string, edits []edit, extra string) (string, error) {
+	const path = "github.com/openseastack/netboot-imager/internal/mutant"
+	texts := map[string]string{}
+	for _, e := range edits {
+		if texts[e.file] == "" {
+			b, err := os.ReadFile(filepath.Join("../..", e.file))
+			if err != nil {
+				return "", err
+			}
+			if strings.Count(string(b), "\nimport ") != 1 {
+				return "", fmt.Errorf("%s has not one import declaration", e.file)
+			}
+			texts[e.file] = strings.Replace(string(b), "\nimport ", "\nimport \""+path+"\"\nimport ", 1)
+		}
+		if n := strings.Count(texts[e.file], e.old); n != 1 {
+			return "", fmt.Errorf("%s has %d times the text %q, which a test replaces by %q: follow the change of that file there", e.file, n, e.old, e.new)
+		}
+		texts[e.file] = strings.Replace(texts[e.file], e.old, e.new, 1)
+	}
+	b, err := os.ReadFile(extra)
+	if err != nil {
+		return "", err
+	}
+	texts["internal/mutant/mutant.go"] = string(b)
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		return "", err
 	}
+	replace := map[string]string{}
 	for file, text := range texts {
-		to := filepath.Join(scratch, "mutated", file)
+		to := filepath.Join(scratch, name, file)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return "", err
 		}
 		if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
 			return "", err
 		}
-		overlay[filepath.Join(root, file)] = to
+		replace[filepath.Join(root, file)] = to
 	}
-	b, err := json.Marshal(map[string]any{"Replace": overlay})
-	if err != nil {
+	if b, err = json.Marshal(map[string]any{"Replace": replace}); err != nil {
 		return "", err
 	}
-	file := filepath.Join(scratch, "overlay.json")
-	if err := os.WriteFile(file, b, 0o644); err != nil {
-		return "", err
-	}
-	return build("imager-mutated", []string{"CGO_ENABLED=0"}, "-overlay", file)
-})
+	file := filepath.Join(scratch, name+".json")
+	return file, os.WriteFile(file, b, 0o644)
+}
 
 // TestMutants switches one defect on after the other and has the rows notice. In a full run
 // all rows that are quick are tried, in a short one the first that was named.
@@ -178,7 +205,7 @@ func TestMutants(t *testing.T) {
 	bin := need(t, mutated)
 	byFault := map[string]*row{}
 	var quick []string
-	for _, rows := range [][]row{networkRows, imageRows, diskRows, abuseRows, crashRows} {
+	for _, rows := range [][]row{networkRows, imageRows, diskRows, abuseRows, crashRows, linkRows} {
 		for i := range rows {
 			byFault[rows[i].fault] = &rows[i]
 			if !rows[i].slow {
@@ -206,6 +233,15 @@ func TestMutants(t *testing.T) {
 			var caught []string
 			saw := ""
 			for _, fault := range named {
+				if fault == powerCut {
+					err := cutMutant(t, binary{bin, m.name})
+					if err == nil {
+						t.Errorf("%q was not noticed by a power cut", m.name)
+						continue
+					}
+					caught, saw = append(caught, fault), err.Error()
+					continue
+				}
 				r := byFault[fault]
 				if r == nil {
 					t.Fatalf("no row %q", fault)
@@ -232,6 +268,16 @@ func TestMutants(t *testing.T) {
 			slots[i].After, slots[i].Count = caughtBy(caught), 1
 		})
 	}
+}
+
+// powerCut stands for TestPowerCut among a mutant's rows.
+const powerCut = "power cut at each operation"
+
+// cutMutant is TestPowerCut for a mutant.
+func cutMutant(t *testing.T, bin binary) error {
+	old, img := oldLoader(t), imageLoader(t)
+	_, err := cutEverywhere(t, recorded(t, bin, old, img, false), old, img, rand.New(rand.NewPCG(1, 8)))
+	return err
 }
 
 func caughtBy(rows []string) string {

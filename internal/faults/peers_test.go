@@ -52,7 +52,7 @@ func (r *row) runPeers(t *testing.T) map[string]string {
 	said := map[string]string{}
 	for _, p := range peers {
 		img, sent := r.sample(t)
-		s := r.server(t, sent)
+		s := r.server(t, sent, loopback)
 		d := r.target(t)
 		format := r.format
 		if format == "" {

@@ -31,6 +31,7 @@ type row struct {
 	serve   func(t testing.TB, s *flashtest.Server)        // may be nil
 	url     func(t testing.TB, s *flashtest.Server) string // s.URL unless set
 	disk    func(t testing.TB) *target                     // loopDisk unless set
+	place   func(t testing.TB) *place                      // this machine's loopback unless set
 	request map[string]any                                 // fields besides device and image_url
 	config  map[string]any                                 // keys besides those that startIn sets
 	from    string                                         // an address that may ask for /status; 127.0.0.1 unless set
@@ -68,6 +69,7 @@ type scene struct {
 	dir    string // of the imager, which a restart finds again
 	keys   map[string]any
 	server *flashtest.Server
+	place  *place
 	disk   *target
 	body   map[string]any // of the request
 }
@@ -79,8 +81,12 @@ func (s *scene) write() (int, answer, error) { return s.im.tryWrite(s.body) }
 func (r *row) run(t testing.TB, bin binary) *outcome {
 	t.Helper()
 	img, sent := r.sample(t)
-	s := &scene{bin: bin, dir: t.TempDir(), keys: r.config, server: r.server(t, sent), disk: r.target(t)}
-	s.im = startIn(t, bin, s.dir, s.disk.dev, s.keys)
+	s := &scene{bin: bin, dir: t.TempDir(), keys: r.config, disk: r.target(t), place: loopback}
+	if r.place != nil {
+		s.place = r.place(t)
+	}
+	s.server = r.server(t, sent, s.place)
+	s.im = startIn(t, s.place, bin, s.dir, s.disk.dev, s.keys)
 	defer func() { s.im.stop(t) }()
 
 	url := s.server.URL()
@@ -111,7 +117,11 @@ func (r *row) run(t testing.TB, bin binary) *outcome {
 	}
 	var st status
 	if err == nil {
-		st, err = s.im.statusBy(from(r.from))
+		c := s.im.client
+		if r.from != "" {
+			c = from(r.from)
+		}
+		st, err = s.im.statusBy(c)
 	}
 	if s.disk.answered != nil {
 		s.disk.answered()
@@ -146,8 +156,8 @@ func (r *row) sample(t testing.TB) (img, sent []byte) {
 	return img, sent
 }
 
-func (r *row) server(t testing.TB, sent []byte) *flashtest.Server {
-	s := flashtest.NewServer(t, sent)
+func (r *row) server(t testing.TB, sent []byte, at *place) *flashtest.Server {
+	s := flashtest.ServeOn(t, sent, at.listen(t))
 	if r.serve != nil {
 		r.serve(t, s)
 	}

@@ -56,8 +56,19 @@ type Server struct {
 // NewServer serves data on loopback until the test ends, with an ETag and ranges.
 func NewServer(t testing.TB, data []byte) *Server {
 	t.Helper()
+	return ServeOn(t, data, nil)
+}
+
+// ServeOn is NewServer on a listener; on loopback if that is nil.
+func ServeOn(t testing.TB, data []byte, ln net.Listener) *Server {
+	t.Helper()
 	s := &Server{Data: data, ETag: `"v1"`, Cut: -1, Stall: -1}
-	s.http = httptest.NewServer(s)
+	s.http = httptest.NewUnstartedServer(s)
+	if ln != nil {
+		s.http.Listener.Close()
+		s.http.Listener = ln
+	}
+	s.http.Start()
 	t.Cleanup(func() {
 		s.http.CloseClientConnections()
 		s.http.Close()
