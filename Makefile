@@ -25,6 +25,10 @@ deps-test:
 faults: deps-test ## the whole fault matrix, about an hour, and docs/faults.md from it (flags: FAULTS='-run TestDisk')
 	$(GO) test ./internal/faults -count=1 -timeout 4h $(FAULTS) -args -full -page
 
+.PHONY: fuzz
+fuzz: ## each fuzz target for a minute (FUZZTIME=1m)
+	tools/fuzz.sh $(FUZZTIME)
+
 .PHONY: build
 build: ## the imager for this machine, in build/imager
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o build/imager ./imager
