@@ -6,10 +6,13 @@
 // a half-written disk that looks whole:
 //
 //  1. the disk's first MiB and the place of a backup GPT are zeroed, flushed, read back;
-//  2. everything but the image's first MiB is written and flushed;
+//  2. everything but the image's first MiB is written and flushed, unless it is there
+//     already, where it pays to look;
 //  3. everything is read back past the page cache and compared by digests made on the
-//     way in; blocks that differ are fetched and written again;
-//  4. the first MiB is written, flushed and read back;
+//     way in, partly during 2 if the disk has nothing else to do; blocks that differ are
+//     fetched and written again;
+//  4. the first MiB is written, flushed and read back; a page of every other MiB is
+//     looked at once more;
 //  5. the kernel reads the new partition table.
 //
 // Success means all of that. Offsets and sizes are in bytes.
@@ -82,10 +85,12 @@ type Plan struct {
 	info  source.Info
 	opt   Options
 
+	syncEvery time.Duration // 0 for the default; tests have others
+
 	// state
 	head    []byte        // the image's first MiB, or all of a smaller one; aligned
 	table   *ptable.Table // nil if there is none (force)
-	digests []uint64      // of the blocks behind the head, in order
+	ledger  ledger        // of the blocks behind the head; empty if nothing is read back
 	size    int64         // of the image, known at its end
 	state   DiskState
 	receipt Receipt

@@ -131,11 +131,19 @@ func (p *Progress) sample(c counters) {
 	}
 }
 
+// compareTick is how often progress of reading back is worth a sentence.
+const compareTick = 100 * time.Millisecond
+
 // compared takes the progress of reading back.
-func (p *Progress) compared(bytes, total int64, message string) {
+func (p *Progress) compared(bytes, total int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.snap.Message = message
+	now := p.now()
+	if bytes < total && now.Sub(p.last) < compareTick {
+		return
+	}
+	p.last = now
+	p.snap.Message = fmt.Sprintf("Read back %s of %s", Size(bytes), Size(total))
 	p.measure(bytes, total, float64(bytes)/float64(max(total, 1)))
 }
 

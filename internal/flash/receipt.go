@@ -30,9 +30,15 @@ type Receipt struct {
 	Verified    bool    `json:"verified"` // read back from the medium and compared
 	Repaired    []Range `json:"repaired"` // ranges that were written again
 	ZeroedBytes int64   `json:"zeroed_bytes"`
-	ZeroOffload bool    `json:"zeroing_offload"` // by the disk itself
-	DirectIO    bool    `json:"direct_io"`       // past the page cache
-	Bottleneck  string  `json:"bottleneck,omitempty"`
+	// WrittenBytes were given to the disk behind the first MiB, zeroing not counted.
+	WrittenBytes int64 `json:"written_bytes"`
+	// Compare says whether the disk was read before it was written, and what that saved.
+	Compare *Choice `json:"compare,omitempty"`
+	// AheadBytes were read back while others were still being written.
+	AheadBytes  int64  `json:"read_back_while_writing_bytes"`
+	ZeroOffload bool   `json:"zeroing_offload"` // by the disk itself
+	DirectIO    bool   `json:"direct_io"`       // past the page cache
+	Bottleneck  string `json:"bottleneck,omitempty"`
 
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
@@ -73,6 +79,9 @@ func (r *Receipt) Summary() string {
 	how := "not read back"
 	if r.Verified {
 		how = "read back and equal"
+	}
+	if c := r.Compare; c != nil && c.UnchangedBytes > 0 {
+		how = fmt.Sprintf("%s of it were there already, %s", Size(c.UnchangedBytes), how)
 	}
 	if n := len(r.Repaired); n > 0 {
 		how += fmt.Sprintf(" after repairing %d blocks", n)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -18,40 +19,59 @@ import (
 
 const (
 	verifiers  = 2 // blocks that are read back at once
+	lookers    = 4 // pages that are looked at at once
 	maxRepairs = 3 // times that a block is written again
 	// maxBad is how many bad blocks are repaired. A disk with more of them is not worth it,
 	// and is probably a counterfeit that has less capacity than it claims.
 	maxBad = 64
 )
 
-// blocks returns how many blocks there are behind the head.
-func (p *Plan) blocks() int { return len(p.digests) }
+// start returns where block i of the image begins.
+func (p *Plan) start(i int) int64 { return max(int64(i)*blockSize, int64(len(p.head))) }
 
 // span returns the range of block i of the image, without padding. Block 0 begins behind
 // the head.
 func (p *Plan) span(i int) Range {
-	start, end := int64(i)*blockSize, int64(i+1)*blockSize
-	start, end = max(start, int64(len(p.head))), min(end, p.size)
+	start, end := p.start(i), min(int64(i+1)*blockSize, p.size)
 	return Range{start, end - start}
 }
 
-// verify reads back everything behind the head and repairs what differs.
+// verify reads back everything behind the head that was not read already and repairs
+// what differs.
 func (p *Plan) verify(ctx context.Context) error {
 	if p.opt.NoVerify {
 		return nil
 	}
-	all := make([]int, p.blocks())
-	for i := range all {
-		all[i] = i
+	err := p.readBack(ctx)
+	var mismatch *MismatchError
+	if errors.As(err, &mismatch) {
+		// On a disk whose addresses wrap around, others' bytes are where the head was cleared.
+		p.state = Unknown
+		if e := p.clear(context.WithoutCancel(ctx), false); e != nil {
+			p.opt.Logf("after the failure the first MiB could not be cleared again: %v", e)
+		}
 	}
-	bad, err := p.differing(ctx, all, true)
+	return err
+}
+
+func (p *Plan) readBack(ctx context.Context) error {
+	p.opt.Progress.begin(StageSyncing, "Reading back")
+	// What was read back during the writing must not have changed since.
+	changed, err := p.changed(ctx, p.ledger.blocks(true))
+	if err != nil {
+		return err
+	}
+	for _, i := range changed {
+		p.ledger.unmark(i)
+	}
+	bad, err := p.differing(ctx, p.ledger.blocks(false), true)
 	if err != nil {
 		return err
 	}
 	for round := 1; len(bad) > 0; round++ {
 		ranges := p.spans(bad)
 		if len(bad) > maxBad {
-			return &MismatchError{ranges, fmt.Sprintf("more than %d of its %d blocks are bad, so nothing was repaired; it is probably defective or has less capacity than it claims", maxBad, p.blocks())}
+			return &MismatchError{ranges, fmt.Sprintf("more than %d of its %d blocks are bad, so nothing was repaired; it is probably defective or has less capacity than it claims", maxBad, len(p.ledger.digests))}
 		}
 		if round > maxRepairs {
 			return &MismatchError{ranges, fmt.Sprintf("writing them again %d times did not help; replace the disk", maxRepairs)}
@@ -93,7 +113,10 @@ func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, e
 		wrong atomic.Int64 // len(bad)
 		done  atomic.Int64
 	)
-	total := p.size - int64(len(p.head))
+	var total int64
+	for _, i := range blocks {
+		total += p.span(i).Length
+	}
 	todo := make(chan int)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -125,7 +148,7 @@ func (p *Plan) differing(ctx context.Context, blocks []int, show bool) ([]int, e
 					mu.Unlock()
 				}
 				if n := done.Add(p.span(i).Length); show {
-					p.opt.Progress.compared(n, total, fmt.Sprintf("Read back %s of %s", Size(n), Size(total)))
+					p.opt.Progress.compared(n, total)
 				}
 			}
 			return nil
@@ -145,7 +168,7 @@ func (p *Plan) same(buf []byte, i int) (bool, error) {
 	if _, err := p.disk.ReadAt(data, s.Start); err != nil {
 		return false, err
 	}
-	return maphash.Bytes(seed, data[:s.Length]) == p.digests[i], nil
+	return maphash.Bytes(seed, data[:s.Length]) == p.ledger.digests[i], nil
 }
 
 // rewrite fetches blocks, which are in order, once more and writes them, without the
@@ -167,7 +190,7 @@ func (p *Plan) rewrite(ctx context.Context, blocks []int) error {
 			return p.noEnd(err)
 		}
 		at = s.Start + s.Length
-		if maphash.Bytes(seed, buf[:s.Length]) != p.digests[i] {
+		if maphash.Bytes(seed, buf[:s.Length]) != p.ledger.digests[i] {
 			return &source.ServerError{URL: p.info.URL, Why: "the image changed during the write: " + s.String() + " are others now; start the write again"}
 		}
 		if _, err := p.disk.WriteAt(padded(buf, int(s.Length), s.Start, p.disk), s.Start); err != nil {
@@ -259,29 +282,83 @@ func (p *Plan) writePart(data []byte, part Range) error {
 	return &MismatchError{[]Range{part}, fmt.Sprintf("writing them %d times did not help; replace the disk", maxRepairs)}
 }
 
-// noAlias catches a counterfeit disk whose addresses wrap around just where nothing
-// else shows it: writing the first MiB has then overwritten another place, after that
-// place was read back. It looks for the first MiB's beginning at every other MiB.
-func (p *Plan) noAlias(ctx context.Context) error {
-	const step, probe = 1 << 20, 4096
-	if len(p.head) < step || isZero(p.head[:probe]) {
-		return nil
+// changed looks at a page of each MiB of blocks and returns the blocks that are not any
+// more what they were when they were read back. It is what catches a counterfeit disk
+// whose addresses wrap around: what is written to an address that it does not have goes
+// to another one, a MiB or more at a time, and that MiB may have been read back before.
+func (p *Plan) changed(ctx context.Context, blocks []int) ([]int, error) {
+	var (
+		mu   sync.Mutex
+		bad  []int
+		next atomic.Int64
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	for range lookers {
+		g.Go(func() error {
+			buf, whole := disk.AlignedBuffer(pageSize), disk.AlignedBuffer(blockSize)
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(blocks) {
+					return nil
+				}
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				ok, err := p.unchanged(buf, whole, blocks[n])
+				if err != nil {
+					p.opt.Logf("read-back: %v: %v", p.span(blocks[n]), err)
+				}
+				if !ok {
+					mu.Lock()
+					bad = append(bad, blocks[n])
+					mu.Unlock()
+				}
+			}
+		})
 	}
-	buf, whole := disk.AlignedBuffer(probe), disk.AlignedBuffer(blockSize)
-	for off := int64(step); off+probe <= p.size; off += step {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if _, err := p.disk.ReadAt(buf, off); err != nil {
-			return &DiskError{fmt.Sprintf("cannot read back byte %d", off), err}
-		}
-		if !bytes.Equal(buf, p.head[:probe]) {
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(bad)
+	return bad, nil
+}
+
+// unchanged looks at the pages of block i. buf has room for a page, whole for a block.
+func (p *Plan) unchanged(buf, whole []byte, i int) (bool, error) {
+	for at := p.start(i) / zeroUnit; at < min(int64(i+1)*blockSize/zeroUnit, int64(len(p.ledger.samples))); at++ {
+		s := p.ledger.samples[at]
+		if !s.ok {
 			continue
 		}
-		// An image may hold a copy of its own beginning.
-		if ok, err := p.same(whole, int(off/blockSize)); err != nil || !ok {
-			return &MismatchError{[]Range{{off, step}}, "writing the first MiB changed them: the disk has less capacity than it claims; replace it"}
+		page := int(s.page) * pageSize
+		if _, err := p.disk.ReadAt(buf, at*zeroUnit+int64(page)); err != nil {
+			return false, err
 		}
+		if maphash.Bytes(seed, buf) != s.digest {
+			return false, nil
+		}
+		// An image may hold a copy of its own beginning, of which a page says nothing.
+		if page+pageSize <= len(p.head) && bytes.Equal(buf, p.head[page:page+pageSize]) && !isZero(buf) {
+			if ok, err := p.same(whole, i); !ok {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// noAlias makes sure that writing the first MiB has changed no other.
+func (p *Plan) noAlias(ctx context.Context) error {
+	all := make([]int, len(p.ledger.digests))
+	for i := range all {
+		all[i] = i
+	}
+	bad, err := p.changed(ctx, all)
+	if err != nil {
+		return err
+	}
+	if len(bad) > 0 {
+		return &MismatchError{p.spans(bad), "they changed after they were read back: the disk has less capacity than it claims, or loses what it was given; replace it"}
 	}
 	return nil
 }

@@ -1,12 +1,11 @@
 package flash
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"runtime/debug"
 	"sync"
@@ -22,17 +21,13 @@ const (
 	buffers   = 8               // blocks in flight
 	writers   = 2               // goroutines that write them
 	zeroUnit  = 1 << 20         // zero ranges are looked for in pieces of this size
-	syncEvery = 1 * time.Second // so that progress is of what is on the medium
+	syncEvery = 1 * time.Second // default; so that progress is of what is on the medium
 )
-
-// seed makes the digests of blocks. A digest of 64 bits that differs from run to run is
-// enough: it has to notice a failing disk, not an adversary (the SHA-256 of the image is
-// in the receipt).
-var seed = maphash.MakeSeed()
 
 // block is a piece of the image on its way to the disk.
 type block struct {
 	buf   []byte // blockSize bytes, aligned
+	index int    // its number, as in the ledger
 	off   int64
 	n     int   // bytes of the image
 	taken int64 // of the download, when the block was complete
@@ -40,14 +35,21 @@ type block struct {
 }
 
 // pipeline moves the image behind its head to the disk: one goroutine decodes, one makes
-// digests, some write, one flushes.
+// digests, some write, one flushes, one reads back when the disk has nothing else to do.
 type pipeline struct {
 	*Plan
 	free, write, digest chan *block
+	choose              chooser
+	wake                chan struct{} // for readAhead
 
 	written  atomic.Int64 // bytes
 	taken    atomic.Int64 // of the download, by blocks that are written
 	zeroed   atomic.Int64
+	stored   atomic.Int64 // bytes given to the disk
+	ahead    atomic.Int64 // bytes read back
+	busy     atomic.Int32 // writers at work
+	durable  atomic.Int64 // writes, in the ledger's order, that a flush has confirmed
+	steady   atomic.Bool  // the decoder has not waited for the disk lately
 	diskWait atomic.Int64 // nanoseconds that the decoder waited for a free block
 }
 
@@ -55,7 +57,9 @@ type pipeline struct {
 func (p *Plan) write(ctx context.Context) error {
 	p.opt.Progress.begin(StageWriting, "Writing")
 	g, ctx := errgroup.WithContext(ctx)
-	l := &pipeline{Plan: p, free: make(chan *block, buffers), write: make(chan *block, buffers), digest: make(chan *block, buffers)}
+	l := &pipeline{Plan: p, free: make(chan *block, buffers), write: make(chan *block, buffers), digest: make(chan *block, buffers),
+		wake: make(chan struct{}, 1)}
+	l.choose.verify = !p.opt.NoVerify
 	for range buffers {
 		l.free <- &block{buf: disk.AlignedBuffer(blockSize)}
 	}
@@ -64,6 +68,8 @@ func (p *Plan) write(ctx context.Context) error {
 	defer stop()
 
 	start := time.Now()
+	// The SHA-256 of a raw image is that of its download, which is made there.
+	raw := p.info.Format == source.Raw
 	whole := sha256.New()
 	whole.Write(p.head)
 	g.Go(func() error {
@@ -73,8 +79,12 @@ func (p *Plan) write(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		for b := range l.digest {
-			whole.Write(b.buf[:b.n])
-			p.digests = append(p.digests, maphash.Bytes(seed, b.buf[:b.n]))
+			if !raw {
+				whole.Write(b.buf[:b.n])
+			}
+			if !p.opt.NoVerify {
+				p.ledger.note(b.index, b.buf[:b.n])
+			}
 			l.release(b)
 		}
 		return nil
@@ -84,13 +94,18 @@ func (p *Plan) write(ctx context.Context) error {
 	for range writers {
 		g.Go(func() error {
 			defer writing.Done()
+			old := disk.AlignedBuffer(blockSize)
 			for b := range l.write {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				if err := l.put(b); err != nil {
+				l.busy.Add(1)
+				err := l.put(b, old)
+				l.busy.Add(-1)
+				if err != nil {
 					return err
 				}
+				l.nudge()
 			}
 			return nil
 		})
@@ -98,6 +113,9 @@ func (p *Plan) write(ctx context.Context) error {
 	written := make(chan struct{})
 	go func() { writing.Wait(); close(written) }()
 	g.Go(func() error { return l.flushUntil(ctx, written) })
+	if !p.opt.NoVerify {
+		g.Go(func() error { l.readAhead(ctx, written); return nil })
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -105,9 +123,17 @@ func (p *Plan) write(ctx context.Context) error {
 		return err
 	}
 	p.receipt.Bottleneck = bottleneck(l.count(), counters{}, time.Since(start), "")
-	p.receipt.ZeroedBytes = l.zeroed.Load()
+	p.receipt.ZeroedBytes, p.receipt.WrittenBytes, p.receipt.AheadBytes = l.zeroed.Load(), l.stored.Load(), l.ahead.Load()
+	p.receipt.Compare = l.choose.choice()
 	p.receipt.ImageSize = p.size
+	p.receipt.Transfer = p.image.Transfer()
 	p.receipt.ImageSHA256 = hex.EncodeToString(whole.Sum(nil))
+	if raw {
+		if p.receipt.Transfer.Bytes != p.size {
+			return fmt.Errorf("BUG: a raw image of %d bytes came as %d", p.size, p.receipt.Transfer.Bytes)
+		}
+		p.receipt.ImageSHA256 = p.receipt.Transfer.SHA256
+	}
 	if want := p.opt.SHA256; want != "" && p.receipt.ImageSHA256 != want {
 		return &ImageError{fmt.Sprintf("sha256 mismatch: the image has %s, the request says %s; upload the image again or correct the request", p.receipt.ImageSHA256, want)}
 	}
@@ -138,7 +164,7 @@ func (l *pipeline) read(ctx context.Context) (err error) {
 			return &TooLargeError{Need: off + int64(n), Have: l.disk.Size(), What: "the image", AtLeast: true}
 		}
 		if n > 0 {
-			b.off, b.n, b.taken = off, n, l.image.Taken()
+			b.index, b.off, b.n, b.taken = int(off/blockSize), off, n, l.image.Taken()
 			off += int64(n)
 			b.users.Store(2)
 			for _, c := range []chan *block{l.digest, l.write} {
@@ -193,55 +219,12 @@ func (l *pipeline) release(b *block) {
 	}
 }
 
-// put writes a block, zero ranges by the disk's zeroing.
-func (l *pipeline) put(b *block) error {
-	data := padded(b.buf, b.n, b.off, l.disk)
-	for start := 0; start < len(data); {
-		zero, end := isZero(unit(data, start)), start
-		for end < len(data) && isZero(unit(data, end)) == zero {
-			end += len(unit(data, end))
-		}
-		var err error
-		if off := b.off + int64(start); zero {
-			err = l.disk.Zero(off, int64(end-start))
-			l.zeroed.Add(int64(end - start))
-		} else {
-			_, err = l.disk.WriteAt(data[start:end], off)
-		}
-		if err != nil {
-			return &DiskError{fmt.Sprintf("cannot write at byte %d", b.off+int64(start)), err}
-		}
-		start = end
-	}
-	l.written.Add(int64(b.n))
-	for seen := l.taken.Load(); b.taken > seen && !l.taken.CompareAndSwap(seen, b.taken); {
-		seen = l.taken.Load()
-	}
-	l.release(b)
-	return nil
-}
-
-// unit returns the piece of data at start that is all zero or not.
-func unit(data []byte, start int) []byte {
-	return data[start:min(len(data), start+zeroUnit)]
-}
-
-func isZero(b []byte) bool { return bytes.Equal(b, zeroHead[:len(b)]) }
-
-// padded returns the first n bytes of buf and zeros up to a whole logical block, as far
-// as the disk reaches: an image need not end where a block does.
-func padded(buf []byte, n int, off int64, d Disk) []byte {
-	bs := int64(d.BlockSize())
-	whole := min((int64(n)+bs-1)/bs*bs, d.Size()-off, int64(cap(buf)))
-	clear(buf[n:whole:whole])
-	return buf[:whole]
-}
-
 // flushUntil flushes the disk regularly and reports what is on the medium, until all is
 // written.
 func (l *pipeline) flushUntil(ctx context.Context, written <-chan struct{}) error {
-	tick := time.NewTicker(syncEvery)
+	tick := time.NewTicker(cmp.Or(l.syncEvery, syncEvery))
 	defer tick.Stop()
+	var waited time.Duration
 	for {
 		select {
 		case <-written:
@@ -250,10 +233,14 @@ func (l *pipeline) flushUntil(ctx context.Context, written <-chan struct{}) erro
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		c := l.count()
+		c, writes := l.count(), l.ledger.writes()
 		if err := l.disk.Sync(); err != nil {
 			return &DiskError{"written data cannot be flushed", err}
 		}
+		l.durable.Store(int64(writes))
+		l.steady.Store(c.diskWait == waited)
+		waited = c.diskWait
+		l.nudge()
 		l.opt.Progress.sample(c)
 	}
 }
@@ -284,7 +271,6 @@ func (l *pipeline) expected() int64 {
 // flush waits for the rest to be on the medium.
 func (p *Plan) flush(ctx context.Context) error {
 	p.opt.Progress.begin(StageSyncing, "Flushing the disk's cache")
-	p.receipt.Transfer = p.image.Transfer()
 	if err := p.disk.Sync(); err != nil {
 		return &DiskError{"written data cannot be flushed", err}
 	}

@@ -1,0 +1,110 @@
+package flash
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/openseastack/netboot-imager/internal/disk"
+	"github.com/openseastack/netboot-imager/internal/flashtest"
+	"github.com/openseastack/netboot-imager/internal/source"
+)
+
+// endless is an image of size bytes out of nothing, without a network.
+type endless struct {
+	size, at int64
+	head     []byte
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.at == e.size {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(p)), e.size-e.at))
+	for i := 0; i < n; i += pageSize {
+		binary.LittleEndian.PutUint64(p[i:n:cap(p)][:8], uint64(e.at)+uint64(i)+1)
+	}
+	if e.at < int64(len(e.head)) {
+		copy(p[:n], e.head[e.at:])
+	}
+	e.at += int64(n)
+	return n, nil
+}
+
+func (e *endless) Taken() int64              { return e.at }
+func (e *endless) Retries() int64            { return 0 }
+func (e *endless) Starved() time.Duration    { return 0 }
+func (e *endless) Transfer() source.Transfer { return source.Transfer{Bytes: e.size} }
+func (e *endless) Interrupt()                {}
+func (e *endless) Again(context.Context, int64) (io.ReadCloser, error) {
+	return nil, errors.New("the disk lost something")
+}
+
+// endlessJob writes size bytes to d.
+func endlessJob(t testing.TB, d Disk, size int64) {
+	img := &endless{size: size, head: flashtest.Image(2*mib, 1)[:512]}
+	p, err := Prepare(context.Background(), d, img, source.Info{Format: source.Gzip, Size: -1, TransferSize: size}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAllocations counts those that an image of more blocks needs more: none a block but
+// for the ledger, which grows by doubling.
+func TestAllocations(t *testing.T) {
+	const small, large = 32 * mib, 288 * mib
+	d := flashtest.NewDisk(300 * mib)
+	count := func(size int64) float64 {
+		return testing.AllocsPerRun(2, func() { endlessJob(t, d, size) })
+	}
+	for _, what := range []string{"writing", "comparing"} {
+		less, more := count(small), count(large)
+		blocks := float64((large - small) / blockSize)
+		t.Logf("%s: %.0f allocations for %d MiB, %.0f for %d MiB", what, less, small/mib, more, large/mib)
+		if (more-less)/blocks > 0.6 {
+			t.Errorf("%s: %.2f allocations a block", what, (more-less)/blocks)
+		}
+	}
+}
+
+// BenchmarkPipeline is what the pipeline itself costs: an image out of nothing to a disk
+// in memory.
+func BenchmarkPipeline(b *testing.B) {
+	const size = 256 * mib
+	d := &nowhere{size}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		img := &endless{size: size, head: flashtest.Image(2*mib, 1)[:512]}
+		p, err := Prepare(context.Background(), d, img, source.Info{Format: source.Gzip, Size: -1, TransferSize: size}, Options{NoVerify: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		// The head, which a disk that forgets cannot give back, is not what is measured.
+		if err := p.write(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// nowhere is a disk that forgets.
+type nowhere struct {
+	size int64
+}
+
+func (d *nowhere) WriteAt(p []byte, off int64) (int, error)    { return len(p), nil }
+func (d *nowhere) ReadAt(p []byte, off int64) (int, error)     { return len(p), nil }
+func (d *nowhere) Size() int64                                 { return d.size }
+func (d *nowhere) BlockSize() int                              { return 512 }
+func (d *nowhere) Zero(off, n int64) error                     { return nil }
+func (d *nowhere) Sync() error                                 { return nil }
+func (d *nowhere) Direct() bool                                { return true }
+func (d *nowhere) ZeroingOffload() bool                        { return true }
+func (d *nowhere) RereadPartitions() ([]disk.Partition, error) { return nil, nil }
+func (d *nowhere) Info() disk.Info                             { return disk.Info{} }
