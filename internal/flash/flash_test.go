@@ -602,8 +602,8 @@ func TestBottleneck(t *testing.T) {
 		{counters{starved: 8 * s / 10}, BottleneckNetwork},
 		{counters{diskWait: 8 * s / 10}, BottleneckDisk},
 		{counters{}, BottleneckDecompress},
-		{counters{raw: true, starved: s / 10}, BottleneckNetwork},
-		{counters{raw: true, diskWait: s / 10}, BottleneckDisk},
+		{counters{format: source.Raw, starved: s / 10}, BottleneckNetwork},
+		{counters{format: source.Raw, diskWait: s / 10}, BottleneckDisk},
 	}
 	for _, tt := range tests {
 		if got := bottleneck(tt.c, counters{}, s, ""); got != tt.want {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/openseastack/netboot-imager/internal/source"
 )
 
 // Stages of a job. Wiping, writing and syncing are those of the service that this one
@@ -67,7 +69,20 @@ type counters struct {
 	taken, transfer int64 // of the download; transfer -1 if unknown
 	starved         time.Duration
 	diskWait        time.Duration
-	raw             bool
+	format          string // source.Raw, …
+}
+
+// hint says what to do about a bottleneck; "" if nothing can be done in the image. Only
+// these formats are decoded so slowly that others are worth packing an image anew for.
+func hint(bottleneck, format string) string {
+	if bottleneck != BottleneckDecompress {
+		return ""
+	}
+	switch format {
+	case source.Gzip, source.XZ, source.Bzip2:
+		return "decompressing " + format + " takes most of the time: tools/repack makes an image of it that stations decode faster"
+	}
+	return ""
 }
 
 // point is a sample in the window for the rate.
@@ -128,6 +143,9 @@ func (p *Progress) sample(c counters) {
 		p.snap.Message = fmt.Sprintf("Wrote %s of %s", Size(c.bytes), Size(c.total))
 	} else {
 		p.snap.Message = fmt.Sprintf("Wrote %s", Size(c.bytes))
+	}
+	if h := hint(p.snap.Bottleneck, c.format); h != "" {
+		p.snap.Message += "; " + h
 	}
 }
 
@@ -193,7 +211,7 @@ func bottleneck(now, before counters, interval time.Duration, last string) strin
 	network, disk := now.starved-before.starved, now.diskWait-before.diskWait
 	decode := interval - network - disk
 	switch {
-	case !now.raw && decode > network && decode > disk:
+	case now.format != source.Raw && decode > network && decode > disk:
 		return BottleneckDecompress
 	case network > disk:
 		return BottleneckNetwork

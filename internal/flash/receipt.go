@@ -39,6 +39,7 @@ type Receipt struct {
 	ZeroOffload bool   `json:"zeroing_offload"` // by the disk itself
 	DirectIO    bool   `json:"direct_io"`       // past the page cache
 	Bottleneck  string `json:"bottleneck,omitempty"`
+	Hint        string `json:"hint,omitempty"` // what to do about it, without a full stop
 
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
@@ -69,6 +70,7 @@ func (p *Plan) fillReceipt() *Receipt {
 	if r.Partitions == nil {
 		r.Partitions = []disk.Partition{}
 	}
+	r.Hint = hint(r.Bottleneck, r.Format)
 	r.Finished = time.Now()
 	return r
 }

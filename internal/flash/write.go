@@ -256,7 +256,7 @@ func (l *pipeline) count() counters {
 		transfer: l.info.TransferSize,
 		starved:  l.image.Starved(),
 		diskWait: time.Duration(l.diskWait.Load()),
-		raw:      l.info.Format == source.Raw,
+		format:   l.info.Format,
 	}
 }
 

@@ -37,16 +37,17 @@ type body struct {
 	// state
 	cur      io.ReadCloser // nil while not connected
 	cancel   context.CancelFunc
-	got      bool      // the first answer has come
-	ident    identity  // of the resource, from the first answer
-	base     int64     // bytes in front of the first one that Read returns
-	offset   int64     // bytes of the resource so far, base included
-	noRanges bool      // the server does not honour Range
-	sum      hash.Hash // of the bytes from base on
-	fresh    bool      // something new has come since the last fault
-	forward  int       // attempts in a row that read forward and brought nothing new
-	waiting  time.Time // since when no byte has come; zero if one has
-	last     error     // what went wrong last
+	watchdog *time.Timer // cancels the connection; it runs only while something is waited for
+	got      bool        // the first answer has come
+	ident    identity    // of the resource, from the first answer
+	base     int64       // bytes in front of the first one that Read returns
+	offset   int64       // bytes of the resource so far, base included
+	noRanges bool        // the server does not honour Range
+	sum      hash.Hash   // of the bytes from base on
+	fresh    bool        // something new has come since the last fault
+	forward  int         // attempts in a row that read forward and brought nothing new
+	waiting  time.Time   // since when no byte has come; zero if one has
+	last     error       // what went wrong last
 
 	known   sync.Mutex // guards ident against identity
 	retries atomic.Int64
@@ -181,9 +182,9 @@ func (b *body) attempt(p []byte) (int, error) {
 // read reads from the connection, giving up on it when nothing comes for a third of the
 // stall limit: a connection whose other end is gone looks just like a slow one.
 func (b *body) read(p []byte) (int, error) {
-	quiet := time.AfterFunc(b.quiet(), b.cancel)
+	b.watchdog.Reset(b.quiet())
 	n, err := b.cur.Read(p)
-	quiet.Stop()
+	b.watchdog.Stop()
 	if errors.Is(err, context.Canceled) && b.ctx.Err() == nil {
 		err = errQuiet
 	}
@@ -220,7 +221,7 @@ func (b *body) connect() error {
 		cancel()
 		return err
 	}
-	b.cur, b.cancel = resp.Body, cancel
+	b.cur, b.cancel, b.watchdog = resp.Body, cancel, quiet
 	return b.accept(resp)
 }
 
