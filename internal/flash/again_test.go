@@ -44,16 +44,14 @@ func TestAgain(t *testing.T) {
 	}{
 		{"the same", img, true, 5 * mib, 28 * mib},
 		{"the same, without offload", img, false, 7 * mib, 28 * mib},
-		{"a byte in the middle", edit(14 * mib), true, 6 * mib, 27 * mib},
-		{"a byte in each of two blocks", edit(13*mib-1, 25*mib), true, 8 * mib, 26 * mib},
-		{"a byte of the last", edit(32*mib - 1), true, 6 * mib, 27 * mib},
+		{"a byte in the middle and the last", edit(14*mib, 32*mib-1), true, 8 * mib, 26 * mib},
 		{"only the first MiB", edit(700_000), true, 5 * mib, 28 * mib},
 		{"another image", dense(32*mib, 22), true, 33 * mib, 0},
 		{"a longer one", append(bytes.Clone(img), dense(4*mib, 23)...), true, 8 * mib, 28 * mib},
 	}
 	for _, format := range []string{"raw", "gzip"} {
 		for i, tt := range tests {
-			if format != "raw" && i > 2 {
+			if format != "raw" && i > 0 {
 				continue
 			}
 			t.Run(tt.name+"/"+format, func(t *testing.T) {

@@ -86,6 +86,7 @@ type Plan struct {
 	opt   Options
 
 	syncEvery time.Duration // 0 for the default; tests have others
+	cacheSize int64         // the same
 
 	// state
 	head    []byte        // the image's first MiB, or all of a smaller one; aligned

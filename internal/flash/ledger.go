@@ -20,10 +20,14 @@ type sample struct {
 	ok     bool  // the MiB has a whole page
 }
 
-// written is a block that was written: its number and its length in bytes.
-type written struct{ block, size int32 }
+// written is a block that was written: its number and its length in bytes, and how many
+// bytes of data had been given to the disk when it was.
+type written struct {
+	block, size int32
+	at          int64
+}
 
-// ledger is what a job remembers of the blocks behind the head: 77 bytes for 4 MiB of
+// ledger is what a job remembers of the blocks behind the head: 89 bytes for 4 MiB of
 // image. Block i begins at i*blockSize, block 0 behind the head. Its methods are for
 // several goroutines at once.
 type ledger struct {
@@ -70,11 +74,12 @@ func takeSample(u []byte) sample {
 	return s
 }
 
-// wrote remembers that block i was written, after all that were written before.
-func (g *ledger) wrote(i, size int) {
+// wrote remembers that block i was written, after all that were written before; stored is
+// how many bytes of data the disk has been given so far.
+func (g *ledger) wrote(i, size int, stored int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.order = append(g.order, written{int32(i), int32(size)})
+	g.order = append(g.order, written{int32(i), int32(size), stored})
 }
 
 // writes is how many blocks have been written.
@@ -84,16 +89,16 @@ func (g *ledger) writes() int {
 	return len(g.order)
 }
 
-// nth returns the block that was written as number n; ok is false if its digest is not
-// there yet.
-func (g *ledger) nth(n int) (i int, digest uint64, size int, ok bool) {
+// nth returns the block that was written as number n and its digest; ok is false if that
+// is not there yet.
+func (g *ledger) nth(n int) (w written, digest uint64, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i, size = int(g.order[n].block), int(g.order[n].size)
-	if i >= len(g.digests) {
-		return i, 0, 0, false
+	w = g.order[n]
+	if int(w.block) >= len(g.digests) {
+		return w, 0, false
 	}
-	return i, g.digests[i], size, true
+	return w, g.digests[w.block], true
 }
 
 // mark remembers that block i was read from the medium and was equal.

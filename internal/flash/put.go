@@ -16,7 +16,7 @@ func (l *pipeline) put(b *block, old []byte) error {
 		if err := l.store(b.off, data, known); err != nil {
 			return err
 		}
-		l.ledger.wrote(b.index, b.n)
+		l.ledger.wrote(b.index, b.n, l.stored.Load())
 	case !isZeros(data) && l.choose.measure():
 		// It need not be written, but what writing costs has to be known.
 		first := unit(data, 0)
@@ -24,7 +24,7 @@ func (l *pipeline) put(b *block, old []byte) error {
 			return err
 		}
 		l.choose.kept(len(data) - len(first))
-		l.ledger.wrote(b.index, b.n)
+		l.ledger.wrote(b.index, b.n, l.stored.Load())
 	default:
 		l.choose.kept(b.n)
 		l.ledger.mark(b.index)

@@ -49,6 +49,7 @@ type pipeline struct {
 	ahead    atomic.Int64 // bytes read back
 	busy     atomic.Int32 // writers at work
 	durable  atomic.Int64 // writes, in the ledger's order, that a flush has confirmed
+	flushed  atomic.Int64 // of stored, what a flush has confirmed
 	steady   atomic.Bool  // the decoder has not waited for the disk lately
 	diskWait atomic.Int64 // nanoseconds that the decoder waited for a free block
 }
@@ -233,10 +234,11 @@ func (l *pipeline) flushUntil(ctx context.Context, written <-chan struct{}) erro
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		c, writes := l.count(), l.ledger.writes()
+		c, writes, stored := l.count(), l.ledger.writes(), l.stored.Load()
 		if err := l.disk.Sync(); err != nil {
 			return &DiskError{"written data cannot be flushed", err}
 		}
+		l.flushed.Store(stored)
 		l.durable.Store(int64(writes))
 		l.steady.Store(c.diskWait == waited)
 		waited = c.diskWait
