@@ -62,3 +62,11 @@ demo: deps-demo build/station.gaf ## netboot an emulated Pi 3B, write its card, 
 .PHONY: deps-demo
 deps-demo:
 	@tools/install-deps.sh $$(test $$(id -u) -eq 0 && echo demo || echo demo-user)
+
+.PHONY: bench
+bench: deps-bench ## measure against other tools and write docs/performance.md (flags: BENCH='-quick -formats gzip')
+	$(GO) run ./tools/bench -docs docs $(BENCH)
+
+.PHONY: deps-bench
+deps-bench:
+	@tools/install-deps.sh bench

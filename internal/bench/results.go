@@ -1,0 +1,97 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+)
+
+// Results are all samples of a run.
+type Results struct {
+	Machine string               `json:"machine"`
+	Rounds  int                  `json:"rounds"`
+	Quick   bool                 `json:"quick,omitempty"`
+	Images  map[string]ImageInfo `json:"images"`
+	Cases   []CaseResult         `json:"cases"`
+}
+
+// ImageInfo describes an image. Sizes are in bytes.
+type ImageInfo struct {
+	Logical int64            `json:"logical"`
+	Data    int64            `json:"data"`
+	Sizes   map[string]int64 `json:"sizes"`
+}
+
+// CaseResult are the samples of a case by contender.
+type CaseResult struct {
+	Case
+	Order   []string            `json:"order"` // of contenders
+	Samples map[string][]Sample `json:"samples"`
+}
+
+func cores() int        { return runtime.NumCPU() }
+func goVersion() string { return runtime.Version() }
+
+// median returns the median of what f picks of a contender's samples; 0 if it has none.
+func (r *CaseResult) median(name string, f func(Sample) float64) float64 {
+	var v []float64
+	for _, s := range r.Samples[name] {
+		v = append(v, f(s))
+	}
+	if len(v) == 0 {
+		return 0
+	}
+	slices.Sort(v)
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+// seconds is the median wall time.
+func (r *CaseResult) seconds(name string) float64 {
+	return r.median(name, func(s Sample) float64 { return s.Seconds })
+}
+
+// limit is the slowest part alone, and which it is.
+func (r *CaseResult) limit() (string, float64) {
+	name, most := "", 0.0
+	for _, part := range limits {
+		if s := r.seconds(part); s > most {
+			name, most = part, s
+		}
+	}
+	return name, most
+}
+
+// first is a contender's sample of the first round; the zero Sample if there is none.
+func (r *CaseResult) first(name string) Sample {
+	if s := r.Samples[name]; len(s) > 0 {
+		return s[0]
+	}
+	return Sample{}
+}
+
+// Save writes the results to a file.
+func (r *Results) Save(path string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
+}
+
+// Load reads what Save wrote.
+func Load(path string) (*Results, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := new(Results)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
