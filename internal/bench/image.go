@@ -35,10 +35,11 @@ var compressors = map[string][]string{
 	"zstd":  {"zstd", "-q", "-c"},
 }
 
-const (
-	bootStart = 1 << 20  // of the FAT partition, bytes into the image
-	rootStart = 65 << 20 // of the ext4 partition
-)
+// bootStart is where the FAT partition begins, in bytes.
+const bootStart = 1 << 20
+
+// rootStart is where the ext4 partition of an image of logical bytes begins.
+func rootStart(logical int64) int64 { return bootStart + min(64<<20, logical/8>>20<<20) }
 
 // Path is the file with the image in format.
 func (img *Image) Path(format string) string { return filepath.Join(img.Dir, "image."+format) }
@@ -118,9 +119,10 @@ func makeRaw(ctx context.Context, path, from string, logical, data int64) error 
 	if _, err := f.WriteAt(mbr(logical), 0); err != nil {
 		return err
 	}
+	root := rootStart(logical)
 	boot := path + ".boot"
 	defer os.Remove(boot)
-	if err := command(ctx, "mkfs.fat", "-C", "-F", "32", "-i", "1badf00d", boot, fmt.Sprint((rootStart-bootStart)>>10)); err != nil {
+	if err := command(ctx, "mkfs.fat", "-C", "-i", "1badf00d", boot, fmt.Sprint((root-bootStart)>>10)); err != nil {
 		return err
 	}
 	// Not by way of memory: what this process has, its children are counted with.
@@ -131,7 +133,7 @@ func makeRaw(ctx context.Context, path, from string, logical, data int64) error 
 		return err
 	}
 	return command(ctx, "mkfs.ext4", "-q", "-F", "-d", stage, "-U", "00000000-0000-4000-8000-000000000001",
-		"-E", fmt.Sprintf("offset=%d,nodiscard,root_owner=0:0,hash_seed=00000000-0000-4000-8000-000000000002", rootStart), path, fmt.Sprintf("%dk", (logical-rootStart)>>10))
+		"-E", fmt.Sprintf("offset=%d,nodiscard,root_owner=0:0,hash_seed=00000000-0000-4000-8000-000000000002", root), path, fmt.Sprintf("%dk", (logical-root)>>10))
 }
 
 // mbr is a partition table with the FAT and the ext4 partition.
@@ -141,7 +143,7 @@ func mbr(logical int64) []byte {
 	for i, p := range []struct {
 		kind       byte
 		start, end int64
-	}{{0x0c, bootStart, rootStart}, {0x83, rootStart, logical}} {
+	}{{0x0c, bootStart, rootStart(logical)}, {0x83, rootStart(logical), logical}} {
 		e := b[446+16*i:]
 		e[4] = p.kind
 		binary.LittleEndian.PutUint32(e[8:], uint32(p.start/512))

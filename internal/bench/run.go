@@ -189,7 +189,7 @@ func (e *env) cases(ctx context.Context) ([]*Case, error) {
 				index = 0
 			}
 			if targets[index] == nil {
-				if targets[index], err = e.target(ctx, group, e.images[index].Logical+64<<20); err != nil {
+				if targets[index], err = e.target(group, e.images[index].Logical+(64<<20)); err != nil {
 					return nil, err
 				}
 			}
@@ -201,7 +201,7 @@ func (e *env) cases(ctx context.Context) ([]*Case, error) {
 }
 
 // target makes a group's target, throttled if it is the card.
-func (e *env) target(ctx context.Context, group string, size int64) (*target, error) {
+func (e *env) target(group string, size int64) (*target, error) {
 	var (
 		t   *target
 		err error
@@ -209,7 +209,7 @@ func (e *env) target(ctx context.Context, group string, size int64) (*target, er
 	if group == "file" {
 		t, err = newFile(e.opt.Dir, size)
 	} else {
-		t, err = newLoop(ctx, size)
+		t, err = newLoop(size)
 	}
 	if err != nil {
 		return nil, err
@@ -254,7 +254,7 @@ func (e *env) place(ctx context.Context, group string) (*place, error) {
 // contenders lists who takes part in a case.
 func (e *env) contenders(c *Case) []contender {
 	all := append(e.alone(), e.ours(Ours), e.ours(Verified))
-	if c.target.loop && (c.Group == "loop" || c.Group == "card") {
+	if c.target.loop != nil && (c.Group == "loop" || c.Group == "card") {
 		all = append(all, e.ours(Reflash))
 	}
 	if e.opt.NoPeers {

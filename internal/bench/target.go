@@ -1,13 +1,13 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,15 +15,13 @@ import (
 // target is what is written to.
 type target struct {
 	path string // device or regular file
-	file string // what is behind it
 	size int64
-	loop bool
+	loop *os.File // keeps the loop device; nil if it is a file
 }
 
 // newFile makes a regular file in dir.
 func newFile(dir string, size int64) (*target, error) {
 	t := &target{path: filepath.Join(dir, "disk.img"), size: size}
-	t.file = t.path
 	f, err := os.Create(t.path)
 	if err != nil {
 		return nil, err
@@ -31,23 +29,43 @@ func newFile(dir string, size int64) (*target, error) {
 	return t, errors.Join(f.Truncate(size), f.Close())
 }
 
-// newLoop makes a loop device over a file in RAM, so that the medium is never slower
-// than a memory copy and two.
-func newLoop(ctx context.Context, size int64) (*target, error) {
-	f, err := os.CreateTemp("/dev/shm", "netboot-imager-bench-*.img")
+// newLoop makes a loop device over memory, so that the medium is never slower than a
+// memory copy and two. Both go away with this program, however it ends.
+func newLoop(size int64) (*target, error) {
+	fd, err := unix.MemfdCreate("netboot-imager-bench", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memory for a loop device: %w", err)
+	}
+	mem := os.NewFile(uintptr(fd), "memfd")
+	defer mem.Close() // the device has it
+	if err := mem.Truncate(size); err != nil {
+		return nil, fmt.Errorf("memory for a loop device: %w", err)
+	}
+	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	t := &target{file: f.Name(), size: size, loop: true}
-	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
-		return nil, errors.Join(err, t.close())
+	defer ctl.Close()
+	for {
+		n, err := unix.IoctlRetInt(int(ctl.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, fmt.Errorf("find a free loop device: %w", err)
+		}
+		dev, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err != nil {
+			return nil, err
+		}
+		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{
+			Fd: uint32(fd), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}, // detach when the last has closed it
+		})
+		if err == nil {
+			return &target{path: dev.Name(), size: size, loop: dev}, nil
+		}
+		dev.Close()
+		if !errors.Is(err, unix.EBUSY) { // somebody else was faster
+			return nil, fmt.Errorf("set up %s: %w", dev.Name(), err)
+		}
 	}
-	out, err := exec.CommandContext(ctx, "losetup", "--find", "--show", t.file).CombinedOutput()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("losetup: %w: %s", err, strings.TrimSpace(string(out))), t.close())
-	}
-	t.path = strings.TrimSpace(string(out))
-	return t, nil
 }
 
 // clear empties the target, so that each run finds the same: nothing of the image.
@@ -61,15 +79,25 @@ func (t *target) clear() error {
 }
 
 func (t *target) close() error {
-	var err error
-	if t.loop && t.path != "" {
-		err = command(context.Background(), "losetup", "--detach", t.path)
+	if t.loop != nil {
+		return t.loop.Close()
 	}
-	return errors.Join(err, os.Remove(t.file))
+	return os.Remove(t.path)
 }
 
 // throttle slows a device down: bytes per second of reading and writing.
-type throttle struct{ dir, device string }
+type throttle struct {
+	dir, device string
+	guard       *exec.Cmd
+	hold        io.Closer // the guard's standard input
+}
+
+// The kernel keeps limits for a device's number, whatever becomes of the device, and of
+// the program that set them. So a shell of a session of its own takes them back when its
+// input ends, as it does when this program has gone, even if that was killed.
+const guard = `cat
+for what in read write; do echo "$2 0" >"$1/blkio.throttle.${what}_bps_device"; done
+umount "$1" && rmdir "$1"`
 
 // newThrottle limits t. It needs the blkio controller of control groups version 1, which
 // it mounts for itself. The limits are those of the root group, so that what the kernel
@@ -86,7 +114,16 @@ func newThrottle(t *target, read, write int64) (*throttle, error) {
 	if err := unix.Mount("none", dir, "cgroup", 0, "blkio"); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount the blkio controller: %w", err), os.Remove(dir))
 	}
-	h := &throttle{dir, fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))}
+	h := &throttle{dir: dir, device: fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))}
+	h.guard = exec.Command("sh", "-c", guard, "sh", dir, h.device)
+	h.guard.Stderr = os.Stderr
+	h.guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if h.hold, err = h.guard.StdinPipe(); err == nil {
+		err = h.guard.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Unmount(dir, 0), os.Remove(dir))
+	}
 	if err := h.set(read, write); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
@@ -103,6 +140,4 @@ func (h *throttle) set(read, write int64) error {
 	return nil
 }
 
-func (h *throttle) close() error {
-	return errors.Join(h.set(0, 0), unix.Unmount(h.dir, 0), os.Remove(h.dir))
-}
+func (h *throttle) close() error { return errors.Join(h.hold.Close(), h.guard.Wait()) }
