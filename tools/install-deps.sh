@@ -3,8 +3,9 @@
 #
 #   tools/install-deps.sh NAME...
 #
-# NAME is a group below. As root missing packages are installed; without root the
-# command to type is printed and the exit status is 1.
+# NAME is a group below; its entries are PACKAGE:WHY, or PACKAGE=PROGRAM:WHY for a package
+# that is not needed where PROGRAM comes from elsewhere. As root missing packages are
+# installed; without root the command to type is printed and the exit status is 1.
 set -euo pipefail
 
 declare -A group=(
@@ -13,13 +14,14 @@ declare -A group=(
   [demo]="qemu-system-arm:the-emulated-Pi dnsmasq-base:DHCP-and-TFTP"
   [demo-user]="qemu-system-arm:the-emulated-Pi"
 )
-group[test]+=" prometheus:promtool"
+group[test]+=" prometheus:promtool nodejs=node:the-pages npm=npm:the-pages chromium:the-pages-in-a-browser fonts-dejavu-core:the-pages-in-a-browser"
 
 missing=() why=()
 for name in "$@"; do
   [[ -v group[$name] ]] || { echo "install-deps: no group $name (there are: ${!group[*]})" >&2; exit 2; }
   for entry in ${group[$name]}; do
-    pkg=${entry%%:*}
+    pkg=${entry%%:*} program=
+    [[ $pkg != *=* ]] || { program=${pkg#*=} pkg=${pkg%%=*}; command -v "$program" >/dev/null && continue; }
     dpkg-query -W -f='${Status}' "$pkg" 2>/dev/null | grep -q 'install ok installed' && continue
     missing+=("$pkg") why+=("  $pkg (${entry#*:})")
   done

@@ -26,6 +26,7 @@ import (
 	"github.com/openseastack/netboot-imager/internal/disk"
 	"github.com/openseastack/netboot-imager/internal/guard"
 	"github.com/openseastack/netboot-imager/internal/source"
+	"github.com/openseastack/netboot-imager/internal/webui"
 )
 
 // Options configure a Server.
@@ -83,6 +84,11 @@ func New(opt Options) *Server {
 	s.receipts = s.restoreReceipts()
 	s.metrics = newMetrics(s)
 	s.router = s.routes()
+	ui, err := webui.New()
+	if err != nil {
+		panic(err) // what is embedded is broken; a test would have told
+	}
+	s.pageRoutes(s.router, ui)
 	return s
 }
 
