@@ -21,7 +21,7 @@ import (
 	"github.com/openseastack/netboot-imager/internal/lab"
 )
 
-// patience is how long the lab waits for anything: far longer than it takes on a busy
+// patience is how long a test waits for anything: far longer than it takes on a busy
 // machine, where it takes ten times as long as on an idle one.
 const patience = 10 * time.Minute
 

@@ -145,7 +145,7 @@ func TestSecret(t *testing.T) {
 		t.Fatal("gok made no password: this test would find nothing")
 	}
 	for _, keep := range []bool{false, true} {
-		dir, _ := treeOf(t, gaf, netboot.Options{Layout: netboot.Flat, KeepImagerConfig: keep})
+		dir, m := treeOf(t, gaf, netboot.Options{Layout: netboot.Flat, KeepImagerConfig: keep})
 		zr, err := zstd.NewReader(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -161,6 +161,11 @@ func TestSecret(t *testing.T) {
 		}
 		if got := bytes.Contains(archive, []byte(token)); got != keep {
 			t.Errorf("KeepImagerConfig %v: the token is in the initramfs: %v", keep, got)
+		}
+		for _, f := range m.Files {
+			if b := readFile(t, filepath.Join(dir, f.Path)); bytes.Contains(b, password) || bytes.Contains(b, []byte(token)) {
+				t.Errorf("%s holds gokrazy's password or the imager's token", f.Path)
+			}
 		}
 	}
 }
