@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openseastack/netboot-imager/internal/emupi"
 	"github.com/openseastack/netboot-imager/internal/lab"
 	"github.com/openseastack/netboot-imager/internal/netboot"
 )
@@ -46,17 +46,20 @@ func TestNVMe(t *testing.T) {
 		}
 	}
 	s.up(t, vm, start)
+	s.memory(t)
 	s.write(t, "hello")
+	s.memory(t)
 	vm.Kill()
 	compare(t, s.Disks[0], hello)
 
 	t.Run("boots from its disk", func(t *testing.T) {
 		s.MemoryMiB = 0
-		vm, _, err := s.BootDisk(t.Context())
+		vm, _, err := s.PowerOn(t.Context(), emupi.Disk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Minute, errors.New("two minutes are over"))
+		defer vm.Off()
+		ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errTooLong)
 		defer cancel()
 		mounts, err := s.Station(8081).WaitUp(ctx, vm, "/mounts", nil)
 		if err != nil {
@@ -74,8 +77,26 @@ func TestNVMe(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.ownDisk(t)
-		vm.Kill()
+		s.gokRun(t, vm)
+		s.gokUpdate(t, vm)
 	})
+}
+
+// memory logs what the station says of its RAM, and checks that it has no more than it
+// was given.
+func (s *site) memory(t *testing.T) {
+	t.Helper()
+	var m struct {
+		Total     int64 `json:"memory_total"`
+		Available int64 `json:"memory_available"`
+	}
+	if err := json.Unmarshal([]byte(s.get(t, 8888, "/station")), &m); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d of %d bytes of RAM are available", m.Available, m.Total)
+	if given := int64(s.MemoryMiB) << 20; m.Total > given || m.Available == 0 {
+		t.Errorf("%d of %d bytes of RAM are available, want some of at most %d", m.Available, m.Total, given)
+	}
 }
 
 // ownDisk asks the system that runs from nvme0n1 to write that, and then the other disk.

@@ -1,29 +1,23 @@
 // Command hello is the operating system that the end-to-end tests flash: a gokrazy
-// program that serves files of /proc on port 8081 (gokrazy itself has 80), to show what it booted from.
+// program that serves files of /proc on port 8081 (gokrazy itself has 80), to show what it booted from,
+// and at /exe the file that it runs from, which `gok run` changes.
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, ":8081")
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "hello:", err)
-		os.Exit(1)
-	}
+	// SIGTERM kills it, after which gokrazy starts it again; one that exited with status 0
+	// would stay stopped.
+	fmt.Fprintln(os.Stderr, "hello:", run(":8081"))
+	os.Exit(1)
 }
 
-func run(ctx context.Context, addr string) error {
+func run(addr string) error {
 	mux := http.NewServeMux()
 	for _, name := range []string{"cmdline", "mounts", "meminfo"} {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
@@ -35,10 +29,14 @@ func run(ctx context.Context, addr string) error {
 			_, _ = w.Write(b) // a client that went away asks again
 		})
 	}
+	mux.HandleFunc("GET /exe", func(w http.ResponseWriter, r *http.Request) {
+		exe, err := os.Executable()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, exe)
+	})
 	srv := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	defer context.AfterFunc(ctx, func() { srv.Close() })()
-	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return srv.ListenAndServe()
 }
