@@ -54,6 +54,7 @@ func TestFetch(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	t.Run("docs", func(t *testing.T) { documented(t, perSerial) })
 	t.Run("missing", func(t *testing.T) { missing(t, perSerial) })
 }
 
