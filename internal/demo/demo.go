@@ -133,8 +133,6 @@ func (d *demo) setUp(ctx context.Context, model *emupi.Model) error {
 	if err := moveInto(filepath.Join(d.Dir, "made"), tree); err != nil {
 		return err
 	}
-	d.done("tree made: %.1f MB of kernel and initramfs", float64(m.PayloadBytes)/1e6)
-
 	d.image = filepath.Join(tree, "sdcard.img")
 	compressed := filepath.Join(d.Dir, "sdcard.img.gz")
 	if err := compressFile(compressed, d.image); err != nil {
@@ -145,6 +143,7 @@ func (d *demo) setUp(ctx context.Context, model *emupi.Model) error {
 		return err
 	}
 	d.imageBytes = st.Size()
+	d.done("tree made: %.1f MB of kernel and initramfs, and an image of %.1f MB, compressed, to write", float64(m.PayloadBytes)/1e6, float64(d.imageBytes)/1e6)
 	d.server = &lab.NetbootServer{
 		Config: map[string]any{"allowed_ips": []string{"10.77.0.0/24", "10.0.2.0/24"}, "shared_secret": token},
 		Images: map[string]string{"station": compressed},
@@ -216,7 +215,7 @@ func (d *demo) flash(ctx context.Context, vm *emupi.VM) error {
 		if _, user := d.net.(*lab.User); user {
 			rate, takes = 0.1, "five minutes or more (as root, with a faster network, a minute or two)"
 		}
-		d.note("%.1f MB compressed. QEMU's USB network carries about %.1f MB/s, a real Pi's more than ten; this takes %s", float64(d.imageBytes)/1e6, rate, takes)
+		d.note("QEMU's USB network carries about %.1f MB/s, a real Pi's more than ten; this takes %s", rate, takes)
 	}
 	station := d.pi.Station(8888)
 	type answer struct {
@@ -257,6 +256,9 @@ func (d *demo) flash(ctx context.Context, vm *emupi.VM) error {
 				return ended
 			}
 			continue // it may be busy; the answer to the POST decides
+		}
+		if st.Stage == "idle" {
+			continue // the request has not arrived
 		}
 		if st.Stage != stage && stage != "" {
 			d.mark("%s", stageEnd(stage))
