@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,19 +98,19 @@ func tree(t *testing.T, o netboot.Options) (string, *netboot.Manifest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return treeOf(t, gaf, o)
+	return treeOf(t, []string{"-gaf", gaf}, o)
 }
 
-// treeOf runs mknetboot, as a program of its own: under the race detector compressing a
-// kernel takes ten times as long.
-func treeOf(t *testing.T, gaf string, o netboot.Options) (string, *netboot.Manifest) {
+// treeOf runs mknetboot on a gokrazy build that from names, as a program of its own:
+// under the race detector compressing a kernel takes ten times as long.
+func treeOf(t *testing.T, from []string, o netboot.Options) (string, *netboot.Manifest) {
 	t.Helper()
 	mknetboot, err := shared.mk()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "tree")
-	args := []string{"-gaf", gaf, "-out", dir, "-config-url", o.ConfigURL}
+	args := append(slices.Clone(from), "-out", dir, "-config-url", o.ConfigURL)
 	if o.Layout != "" {
 		args = append(args, "-layout", string(o.Layout))
 	}

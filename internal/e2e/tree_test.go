@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/binary"
 	"os"
@@ -37,6 +38,26 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
+// images takes boot and root image out of the station's archive, and returns mknetboot's
+// options for them.
+func images(t *testing.T) []string {
+	t.Helper()
+	gaf, err := shared.gaf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zip.OpenReader(gaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, z); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"-boot", filepath.Join(dir, "boot.img"), "-root", filepath.Join(dir, "root.img")}
+}
+
 // TestTree has other programs judge what Build makes.
 func TestTree(t *testing.T) {
 	t.Parallel()
@@ -45,7 +66,10 @@ func TestTree(t *testing.T) {
 	common := filepath.Join(dir, "common")
 
 	t.Run("reproducible", func(t *testing.T) {
-		_, again := tree(t, netboot.Options{Stations: []string{"100000001234ABCD"}, ConfigURL: configURL, KernelArgs: []string{"quiet"}})
+		_, again := treeOf(t, images(t), netboot.Options{Stations: []string{"100000001234ABCD"}, ConfigURL: configURL, KernelArgs: []string{"quiet"}})
+		if len(again.Files) != len(m.Files) {
+			t.Fatalf("%d files, then %d", len(m.Files), len(again.Files))
+		}
 		for i := range m.Files {
 			if m.Files[i] != again.Files[i] {
 				t.Errorf("%+v, then %+v", m.Files[i], again.Files[i])
@@ -145,7 +169,7 @@ func TestSecret(t *testing.T) {
 		t.Fatal("gok made no password: this test would find nothing")
 	}
 	for _, keep := range []bool{false, true} {
-		dir, m := treeOf(t, gaf, netboot.Options{Layout: netboot.Flat, KeepImagerConfig: keep})
+		dir, m := treeOf(t, []string{"-gaf", gaf}, netboot.Options{Layout: netboot.Flat, KeepImagerConfig: keep})
 		zr, err := zstd.NewReader(nil)
 		if err != nil {
 			t.Fatal(err)
