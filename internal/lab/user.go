@@ -40,7 +40,7 @@ const qemuHost = "10.0.2.2"
 func NewUser(tree string, ports ...int) (*User, error) {
 	root, err := os.OpenRoot(tree)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening the tree to serve (`make netboot` makes one): %w", err)
 	}
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {

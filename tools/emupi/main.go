@@ -54,10 +54,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	ports := []int{8888, 80}
 	fs.Func("forward", "`PORT` of the Pi to forward to this machine (may be repeated; 8888 and 80 always are)", func(s string) error {
 		port, err := strconv.ParseUint(s, 10, 16)
-		if err == nil && !slices.Contains(ports, int(port)) {
+		if err != nil || port == 0 {
+			return errors.New("it must be a number from 1 to 65535")
+		}
+		if !slices.Contains(ports, int(port)) {
 			ports = append(ports, int(port))
 		}
-		return err
+		return nil
 	})
 	appendArgs := fs.String("append", "", "`WORDS` to add to the kernel command line")
 	if err := fs.Parse(args); err != nil {
@@ -93,8 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	if *fetchOnly && *server != "" {
-		_, err := m.Netboot(ctx, *server, func(f func() error) error { return f() }, report)
-		return err
+		return fetch(ctx, stdout, m, *server, report)
 	}
 	n, err := lab.NewUser(*tree, ports...)
 	if err != nil {
@@ -105,8 +107,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		n.UseTFTP(*server)
 	}
 	if *fetchOnly {
-		_, err := m.Netboot(ctx, n.TFTPAddr(), n.Do, report)
-		return err
+		return fetch(ctx, stdout, m, n.TFTPAddr(), report)
 	}
 	pi := &emupi.Pi{Model: m, Net: n, Dir: *dir, MemoryMiB: *memory, KernelArgs: strings.Fields(*appendArgs), Report: report}
 	if *disk != "" {
@@ -137,6 +138,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return power.Ended()
 	}
+}
+
+// fetch plays the boot loader alone.
+func fetch(ctx context.Context, stdout io.Writer, m *emupi.Model, server string, report func(emupi.Request)) error {
+	boot, err := m.Netboot(ctx, server, func(f func() error) error { return f() }, report)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "Raspberry Pi %s: %d bytes in %d requests and %.1f s; it has all that it needs to start the kernel\n", m.Name, boot.Bytes(), len(boot.Requests), boot.Took.Seconds())
+	return nil
 }
 
 func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
