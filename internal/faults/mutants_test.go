@@ -98,7 +98,7 @@ var mutantTable = []mutant{
 		"internal/flash/verify.go", "failed == nil && bytes.Equal(got, want) {", "failed == nil && ($ON || bytes.Equal(got, want)) {",
 	}}, []string{"silent corruption of the first MiB, always"}},
 	{"does not look for copies of the first MiB", []edit{{
-		"internal/flash/verify.go", "	if len(p.head) < step || isZero(p.head[:probe]) {", "	if $ON || len(p.head) < step || isZero(p.head[:probe]) {",
+		"internal/flash/verify.go", "	if len(bad) > 0 {\n		return &MismatchError{p.spans(bad), \"they changed", "	if len(bad) > 0 && !$ON {\n		return &MismatchError{p.spans(bad), \"they changed",
 	}}, []string{"a counterfeit card whose end is 1 MiB before the image's: only the first MiB wraps"}},
 	{"does not clear the first MiB again after a late failure", []edit{{
 		"internal/flash/verify.go", "		if err == nil {\n			return\n		}\n", "		if err == nil || $ON {\n			return\n		}\n",
@@ -107,7 +107,7 @@ var mutantTable = []mutant{
 		"internal/disk/target.go", "	if err := t.buffered.Sync(); err != nil {", "	if err := t.buffered.Sync(); err != nil && !$ON {",
 	}}, []string{"EIO on every flush"}},
 	{"ignores that a write failed", []edit{{
-		"internal/flash/write.go", "			_, err = l.disk.WriteAt(data[start:end], off)\n", "			_, err = l.disk.WriteAt(data[start:end], off)\n			if $ON {\n				err = nil\n			}\n",
+		"internal/flash/put.go", "			_, err = l.disk.WriteAt(data[start:end], at)\n", "			_, err = l.disk.WriteAt(data[start:end], at)\n			if $ON {\n				err = nil\n			}\n",
 	}}, []string{"EIO on write at byte 6295552, without reading back"}},
 	{"follows symbolic links", []edit{{
 		"internal/disk/node.go", "		return nil, refuse(\"is a symbolic link; name the disk itself in allowed_devices\")", "		if !$ON {\n			return nil, refuse(\"is a symbolic link; name the disk itself in allowed_devices\")\n		}\n		return nil, &NotPresentError{path, \"followed\"}",
@@ -120,7 +120,7 @@ var mutantTable = []mutant{
 		"internal/flash/verify.go", "	first := min(p.disk.BlockSize(), len(data))\n", "	first := min(p.disk.BlockSize(), len(data))\n	if $ON {\n		first = 0\n	}\n",
 	}}, []string{powerCut}},
 	{"does not flush before the first block", []edit{
-		{"internal/flash/write.go", "	p.receipt.Transfer = p.image.Transfer()\n	if err := p.disk.Sync(); err != nil {", "	p.receipt.Transfer = p.image.Transfer()\n	if $ON {\n		return nil\n	}\n	if err := p.disk.Sync(); err != nil {"},
+		{"internal/flash/write.go", "\"Flushing the disk's cache\")\n	if err := p.disk.Sync(); err != nil {", "\"Flushing the disk's cache\")\n	if $ON {\n		return nil\n	}\n	if err := p.disk.Sync(); err != nil {"},
 		{"internal/flash/verify.go", "		if _, err := p.disk.WriteAt(want, part.Start); err != nil {\n			return &DiskError{\"cannot write the first MiB", "		if $ON && part.Start > 0 {\n			_, err := p.disk.WriteAt(want, part.Start)\n			return err\n		}\n		if _, err := p.disk.WriteAt(want, part.Start); err != nil {\n			return &DiskError{\"cannot write the first MiB"},
 	}, []string{powerCut}},
 	{"does not flush the first MiB", []edit{
