@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	full = flag.Bool("full", false, "run everything, not samples of the sweeps")
-	page = flag.Bool("page", false, "write docs/faults.md from what was run; with -run, only the groups that were run are new")
+	full      = flag.Bool("full", false, "run everything, not samples of the sweeps")
+	withPeers = flag.Bool("peers", false, "do the same to other tools, which -full does too")
+	page      = flag.Bool("page", false, "write docs/faults.md from what was run; with -run, only the groups that were run are new")
 )
 
 // scratch is a directory for what all tests share.
@@ -86,6 +87,7 @@ func matrix(t *testing.T, group string, rows []row) {
 	slots := recordSlots(group, len(rows))
 	for i := range rows {
 		r := &rows[i]
+		slots[i].Fault = r.fault
 		t.Run(r.fault, func(t *testing.T) {
 			t.Parallel()
 			o := r.run(t, bin)
@@ -94,7 +96,7 @@ func matrix(t *testing.T, group string, rows []row) {
 			}
 			slots[i].fill(r.fault, o)
 			t.Logf("%d %s; %s; %.1f s", o.status, o.answer.sentence(), o.after, o.took.Seconds())
-			if r.peers && *full {
+			if r.peers && (*full || *withPeers) {
 				slots[i].Peers = r.runPeers(t)
 			}
 		})

@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // record is a row of the page.
@@ -29,7 +31,9 @@ type section struct {
 	Version string // of the imager
 	Date    string
 	Took    time.Duration
+	Full    bool // everything, not samples of the sweeps
 	Rows    []*record
+	NotRun  []string // faults of rows that were left out
 }
 
 var (
@@ -98,7 +102,14 @@ func writePage(dir, path string) error {
 		return err
 	}
 	for group, s := range sections {
-		s.Version, s.Date, s.Took = version, time.Now().UTC().Format("2006-01-02"), time.Since(began)
+		s.Rows = slices.DeleteFunc(s.Rows, func(r *record) bool {
+			left := r.Says+r.After == "" // by -run
+			if left {
+				s.NotRun = append(s.NotRun, r.Fault)
+			}
+			return left
+		})
+		s.Full, s.Version, s.Date, s.Took = *full, version, time.Now().UTC().Format("2006-01-02"), time.Since(began)
 		b, err := json.MarshalIndent(s, "", "\t")
 		if err != nil {
 			return err
@@ -131,7 +142,7 @@ func versionOf() (string, error) {
 // render makes the page out of the groups' files.
 func render(dir string) (string, error) {
 	var summary, tables strings.Builder
-	summary.WriteString("| group | rows | writes | imager | run on |\n| --- | ---: | ---: | --- | --- |\n")
+	summary.WriteString("| group | rows | writes | sweeps | imager | run on |\n| --- | ---: | ---: | --- | --- | --- |\n")
 	rows, writes := 0, 0
 	for _, t := range titles {
 		b, err := os.ReadFile(filepath.Join(dir, t.group+".json"))
@@ -148,11 +159,15 @@ func render(dir string) (string, error) {
 		for _, r := range s.Rows {
 			n += max(r.Count, 1)
 		}
-		fmt.Fprintf(&summary, "| [%s](#%s) | %d | %d | %s | %s |\n", t.title, anchor(t.title), len(s.Rows), n, s.Version, s.Date)
+		sweeps := map[bool]string{true: "all", false: "samples"}[s.Full]
+		fmt.Fprintf(&summary, "| [%s](#%s) | %d | %d | %s | %s | %s |\n", t.title, anchor(t.title), len(s.Rows), n, sweeps, s.Version, s.Date)
 		rows, writes = rows+len(s.Rows), writes+n
 		fmt.Fprintf(&tables, "\n## %s\n\n%s", t.title, s.table(t.group))
+		if len(s.NotRun) > 0 {
+			fmt.Fprintf(&tables, "\nNot run this time: %s.\n", strings.Join(s.NotRun, "; "))
+		}
 	}
-	fmt.Fprintf(&summary, "| all | %d | %d | | |\n", rows, writes)
+	fmt.Fprintf(&summary, "| all | %d | %d | | | |\n", rows, writes)
 	tools, err := toolVersions()
 	if err != nil {
 		return "", err
@@ -200,5 +215,11 @@ func (s *section) table(group string) string {
 
 // cell makes text fit into a table.
 func cell(s string) string {
-	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s)
+	s = strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(s)
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
 }

@@ -173,7 +173,10 @@ type tally struct {
 }
 
 func (c *tally) add(o *outcome) {
-	end := fmt.Sprintf("%d, %s", o.status, o.after)
+	end := string(o.after)
+	if o.status != 0 {
+		end = fmt.Sprintf("%d, %s", o.status, o.after)
+	}
 	if c.ends == nil {
 		c.ends, c.says = map[string]int{}, map[string]string{}
 	}
