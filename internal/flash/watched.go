@@ -12,10 +12,15 @@ import (
 type watched struct {
 	Disk
 	running atomic.Int64
-	moved   atomic.Int64 // UnixNano when an operation last began on an idle disk or ended
+	epoch   time.Time
+	moved   atomic.Int64 // nanoseconds after epoch when an operation last began on an idle disk or ended
 }
 
-func newWatched(d Disk) *watched { return &watched{Disk: d} }
+func newWatched(d Disk) *watched { return &watched{Disk: d, epoch: time.Now()} }
+
+// now is the time since epoch by the monotonic clock: a station's clock is at 1970 until
+// NTP answers, and jumps then, be it in mid-write.
+func (w *watched) now() time.Duration { return time.Since(w.epoch) }
 
 // watch calls cancel with a *StallError when operations run and none ends for limit. The
 // function that it returns ends the watch.
@@ -32,8 +37,8 @@ func (w *watched) watch(limit time.Duration, cancel context.CancelCauseFunc) fun
 			select {
 			case <-stop:
 				return
-			case now := <-tick.C:
-				if w.running.Load() > 0 && now.Sub(time.Unix(0, w.moved.Load())) > limit {
+			case <-tick.C:
+				if w.running.Load() > 0 && w.now()-time.Duration(w.moved.Load()) > limit {
 					cancel(&StallError{limit})
 				}
 			}
@@ -44,13 +49,13 @@ func (w *watched) watch(limit time.Duration, cancel context.CancelCauseFunc) fun
 
 func (w *watched) begin() {
 	if w.running.Load() == 0 {
-		w.moved.Store(time.Now().UnixNano()) // before it counts as running
+		w.moved.Store(int64(w.now())) // before it counts as running
 	}
 	w.running.Add(1)
 }
 
 func (w *watched) end() {
-	w.moved.Store(time.Now().UnixNano())
+	w.moved.Store(int64(w.now()))
 	w.running.Add(-1)
 }
 
