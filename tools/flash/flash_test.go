@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/openseastack/netboot-imager/internal/flashtest"
@@ -78,12 +79,14 @@ func cmdGate(ts *testscript.TestScript, neg bool, args []string) {
 // open: opens the gate.
 func cmdOpen(ts *testscript.TestScript, neg bool, args []string) { labOf(ts).open() }
 
-// station NAME MIB: starts an imager whose disk is NAME.img, at $NAME. flash reaches it
+// station NAME MIB: starts an imager whose disk is NAME.img, at $NAME, port $NAME_PORT. flash reaches it
 // through a proxy that can be cut.
 func cmdStation(ts *testscript.TestScript, neg bool, args []string) {
 	var mib int
 	fmt.Sscan(args[1], &mib)
-	ts.Setenv(args[0], labOf(ts).station(args[0], mib))
+	addr := labOf(ts).station(args[0], mib)
+	ts.Setenv(args[0], addr)
+	ts.Setenv(args[0]+"_PORT", addr[strings.LastIndexByte(addr, ':')+1:])
 }
 
 // restart NAME: kills the imager, as a station that loses power, and starts it again with
