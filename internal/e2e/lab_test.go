@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,6 +183,7 @@ func TestLab(t *testing.T) {
 	l.updateDuringWrite(a, b, card)
 	l.rollBack(a)
 	l.testboot(a)
+	l.assigned(a, card)
 }
 
 // cutInUpload kills netbootd in the middle of an upload: what was served is served, and the
@@ -411,5 +413,33 @@ func (l *labTest) testboot(s *labStation) {
 		t.Fatalf("gok: %v\n%s", p.Err(), u.out)
 	}
 	l.note("gok has ended well")
-	s.vm.Kill()
+}
+
+// assigned has a station write an image because netbootd says so: it reads it back, gives
+// netbootd the receipt, leaves netboot, and reboots.
+func (l *labTest) assigned(s *labStation, card []byte) {
+	t := l.t
+	t.Helper()
+	// Nearly what it carries already.
+	image := bytes.Clone(card)
+	image[len(image)-1] ^= 1
+	if code, err := l.ask(t.Context(), "PUT", "/api/images/other.img", bytes.NewReader(image), nil); err != nil || code != http.StatusCreated {
+		t.Fatalf("the upload: %d %v", code, err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(image))
+	l.note("$ netbootd assign: %s", strings.TrimSpace(l.command("assign", s.id, "--image", "other", "--device", "/dev/nvme0n1", "--sha256", sum, "--then", "reboot")))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errTooLong)
+	defer cancel()
+	if err := s.vm.WaitReset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	l.note("%s reboots", s.id)
+	s.vm = nil
+	l.wait(s, "taken out", func(v view) bool { return !v.Enrolled })
+	if got := readFile(t, s.Disks[0]); !bytes.Equal(got[:len(image)], image) {
+		t.Error("the assigned image is not on the disk")
+	}
+	if out := l.command("stations", "--json"); strings.Contains(out, `"assignment"`) {
+		t.Errorf("it is assigned something still: %s", out)
+	}
 }
