@@ -16,6 +16,8 @@ check: ## formatting, vet, staticcheck, tidy
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
+	cd gokrazy-instance/builddir && $(GO) mod tidy -diff
+	cd internal/e2e/testdata/hello/builddir && $(GO) mod tidy -diff
 
 .PHONY: deps-test
 deps-test:
