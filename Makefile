@@ -68,6 +68,7 @@ deps-demo:
 .PHONY: bench
 bench: deps-bench ## measure against other tools and write docs/performance.md (flags: BENCH='-quick -formats gzip')
 	$(GO) run ./tools/bench -docs docs $(BENCH)
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./tools/netbootd
 
 .PHONY: deps-bench
 deps-bench:
