@@ -239,6 +239,40 @@ func files(t *testing.T, size int) string {
 	return dir
 }
 
+// TestAdd adds results to others.
+func TestAdd(t *testing.T) {
+	one := func(group, format string, seconds ...float64) CaseResult {
+		c := CaseResult{Case: Case{Group: group, Format: format}, Samples: map[string][]Sample{}}
+		for _, s := range seconds {
+			c.Samples[Ours] = append(c.Samples[Ours], Sample{Seconds: s})
+		}
+		return c
+	}
+	image := func(sizes map[string]int64) map[string]ImageInfo {
+		return map[string]ImageInfo{"large": {Logical: 10, Data: 5, Sizes: sizes}}
+	}
+	r := &Results{Images: image(map[string]int64{"gzip": 3}), Cases: []CaseResult{one("loop", "gzip", 9), one("card", "raw", 8)}}
+	err := r.Add(&Results{Images: image(map[string]int64{"raw": 10}), Cases: []CaseResult{one("loop", "raw", 1), one("loop", "gzip", 2, 4, 3)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range r.Cases {
+		got = append(got, fmt.Sprintf("%s %s %g of %d", c.Group, c.Format, c.seconds(Ours), c.rounds()))
+	}
+	if want := []string{"loop raw 1 of 1", "loop gzip 3 of 3", "card raw 8 of 1"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if sizes := r.Images["large"].Sizes; sizes["gzip"] != 3 || sizes["raw"] != 10 {
+		t.Errorf("sizes: %v", sizes)
+	}
+	for _, other := range []*Results{{Machine: "another"}, {Quick: true}, {Images: map[string]ImageInfo{"large": {Logical: 11, Data: 5}}}} {
+		if err := r.Add(other); err == nil {
+			t.Errorf("%+v could be added", other)
+		}
+	}
+}
+
 // TestJudge compares made-up results with the targets.
 func TestJudge(t *testing.T) {
 	s := func(seconds ...float64) (all []Sample) {

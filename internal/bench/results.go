@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -11,7 +13,6 @@ import (
 // Results are all samples of a run.
 type Results struct {
 	Machine string               `json:"machine"`
-	Rounds  int                  `json:"rounds"`
 	Quick   bool                 `json:"quick,omitempty"`
 	Images  map[string]ImageInfo `json:"images"`
 	Cases   []CaseResult         `json:"cases"`
@@ -33,6 +34,37 @@ type CaseResult struct {
 
 func cores() int        { return runtime.NumCPU() }
 func goVersion() string { return runtime.Version() }
+
+// rounds is how often everybody had a turn.
+func (r *CaseResult) rounds() int { return len(r.Samples[Ours]) }
+
+// Add puts the cases of a later run in place of older ones of the same group and format,
+// or among them in the order of a whole run, so that groups can be measured one by one.
+func (r *Results) Add(later *Results) error {
+	if r.Machine != later.Machine || r.Quick != later.Quick {
+		return fmt.Errorf("results of other circumstances cannot be added to: %s (quick: %t) and %s (quick: %t)", r.Machine, r.Quick, later.Machine, later.Quick)
+	}
+	for name, img := range later.Images {
+		have, ok := r.Images[name]
+		if !ok {
+			r.Images[name] = img
+			continue
+		}
+		if have.Logical != img.Logical || have.Data != img.Data {
+			return fmt.Errorf("the %s image is another one than that of the results to add to", name)
+		}
+		maps.Copy(have.Sizes, img.Sizes)
+	}
+	for _, c := range later.Cases {
+		r.Cases = slices.DeleteFunc(r.Cases, func(old CaseResult) bool { return old.Group == c.Group && old.Format == c.Format })
+		r.Cases = append(r.Cases, c)
+	}
+	slices.SortStableFunc(r.Cases, func(a, b CaseResult) int {
+		return cmp.Or(cmp.Compare(slices.Index(Groups, a.Group), slices.Index(Groups, b.Group)),
+			cmp.Compare(slices.Index(Formats, a.Format), slices.Index(Formats, b.Format)))
+	})
+	return nil
+}
 
 // median returns the median of what f picks of a contender's samples; 0 if it has none.
 func (r *CaseResult) median(name string, f func(Sample) float64) float64 {

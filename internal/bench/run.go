@@ -96,7 +96,7 @@ func Run(ctx context.Context, opt Options) (res *Results, err error) {
 	if err := e.makeImages(ctx); err != nil {
 		return nil, err
 	}
-	res = &Results{Machine: machine(), Rounds: opt.Rounds, Quick: opt.Quick, Images: map[string]ImageInfo{}}
+	res = &Results{Machine: machine(), Quick: opt.Quick, Images: map[string]ImageInfo{}}
 	for i, img := range e.images {
 		res.Images[imageNames[i]] = ImageInfo{img.Logical, img.Data, img.Sizes}
 	}

@@ -17,7 +17,7 @@ var groupTitles = map[string]string{
 // Markdown is the results as tables.
 func (r *Results) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Machine: %s. Median of %d rounds, everybody in turn.\n\n", r.Machine, r.Rounds)
+	fmt.Fprintf(&b, "Machine: %s. Medians of the rounds that the headings say, everybody in turn.\n\n", r.Machine)
 	for _, name := range []string{"large", "small"} {
 		img, ok := r.Images[name]
 		if !ok {
@@ -46,7 +46,7 @@ func (r *Results) Markdown() string {
 		if len(cases) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n", groupTitles[group])
+		fmt.Fprintf(&b, "\n### %s (rounds: %d)\n\n", groupTitles[group], cases[0].rounds())
 		r.wall(&b, cases)
 		r.stages(&b, cases)
 		r.cost(&b, cases)

@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	formats := fs.String("formats", "", "`LIST` of "+strings.Join(bench.Formats, ",")+" (default: all)")
 	groups := fs.String("groups", "", "`LIST` of "+strings.Join(bench.Groups, ",")+" (default: all)")
 	prepare := fs.Bool("prepare", false, "make the images and stop")
+	add := fs.Bool("add", false, "keep what the last results have of other groups and formats")
 	report := fs.Bool("report", false, "measure nothing; make the page of the last results again")
 	docs := fs.String("docs", "", "`DIR` with performance.md, to put the tables and the plot there (default: print the tables)")
 	part := fs.String("part", "", "`FILE` for the result of a part alone; used by bench itself")
@@ -87,8 +88,20 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 				return fmt.Errorf("building the imager: %w: %s", err, out)
 			}
 		}
+		var last *bench.Results
+		if *add {
+			if last, err = bench.Load(results); err != nil {
+				return err
+			}
+		}
 		if res, err = bench.Run(ctx, opt); err != nil {
 			return err
+		}
+		if last != nil {
+			if err := last.Add(res); err != nil {
+				return err
+			}
+			res = last
 		}
 		if err := res.Save(results); err != nil {
 			return err
