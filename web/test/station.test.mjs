@@ -1,6 +1,7 @@
 // The station page in a browser. internal/browsertest starts what it acts on.
 import {after, before, beforeEach, test} from "node:test";
 import assert from "node:assert/strict";
+import {createServer} from "node:http";
 import {accessible, fits, launch, open} from "./browser.mjs";
 
 const {STATION, CONTROL, SHOTS, DEVICE, ENDLESS, HTML, IMAGE_SHA256} = process.env;
@@ -15,6 +16,35 @@ const control = async (what) => { const r = await fetch(`${CONTROL}/${what}`); a
 const text = (page, id) => page.locator(`#${id}`).innerText();
 const shot = (page, name) => page.screenshot({path: `${SHOTS}/${name}.png`, fullPage: true});
 const stage = (page, name) => page.locator("#stage", {hasText: name}).waitFor();
+
+// canned is the station, but that send makes its events.
+async function canned() {
+  let client, connected, last, slowest = 0;
+  const ready = new Promise((resolve) => { connected = resolve; });
+  const server = createServer(async (q, a) => {
+    if (q.url === "/events") {
+      a.writeHead(200, {"Content-Type": "text/event-stream"});
+      client = a;
+      a.flushHeaders();
+      return connected();
+    }
+    const r = await fetch(STATION + q.url);
+    a.writeHead(r.status, {"Content-Type": r.headers.get("content-type"), "Content-Security-Policy": r.headers.get("content-security-policy") || ""});
+    a.end(Buffer.from(await r.arrayBuffer()));
+  });
+  await new Promise((resolve) => { server.listen(0, "127.0.0.1", resolve); });
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    async send(st) {
+      await ready;
+      if (last) slowest = Math.max(slowest, performance.now() - last);
+      last = performance.now();
+      client.write(`data: ${JSON.stringify(st)}\n\n`);
+    },
+    slowest: () => Math.max(slowest, performance.now() - last),
+    close() { server.closeAllConnections(); server.close(); },
+  };
+}
 
 async function giveToken(page, token = "fake-token") {
   await page.locator("#token-dialog[open]").waitFor();
@@ -110,9 +140,11 @@ test("an image that is none is an error that says why, and the token is asked fo
   const before = await control("disk");
   await start(page, HTML);
   await giveToken(page);
-  await page.locator("#form-error", {hasText: "not a disk image"}).waitFor();
+  await page.locator("#job-error", {hasText: "not a disk image"}).waitFor();
   await stage(page, "Failed");
   assert.match(await text(page, "job-error"), /HTML page[\s\S]*was not changed/);
+  await page.locator("#write:not([aria-busy])").waitFor();
+  await page.locator("#form-error").waitFor({state: "hidden"}); // said once
   assert.equal(await control("disk"), before);
   await accessible(page);
   await shot(page, "error");
@@ -220,6 +252,32 @@ test("it fits from 320 px to 4K, also while a write runs", async () => {
   }
   await cancel(page);
   await close();
+});
+
+test("between two steps of a job the rate stays; a chart begins with a line", async () => {
+  const station = await canned();
+  const {page, close} = await open(browser, station.url);
+  const job = {stage: "writing", percent: 20, message: "Wrote 1 MiB", error: null, job: "j", device: DEVICE, image_url: "http://x/y"};
+  await station.send({...job, bytes_per_second: 5e6, eta_seconds: 9});
+  await page.locator("#rate", {hasText: "5.0 MB/s"}).waitFor();
+  assert.ok(await page.locator("#chart-figure").isHidden(), "one point makes no chart");
+  await page.evaluate(() => {
+    const rates = globalThis.rates = [];
+    new MutationObserver(() => rates.push(document.getElementById("rate").textContent)).observe(document.getElementById("rate"), {childList: true});
+  });
+  await station.send({...job, percent: 95, stage: "syncing", message: "Flushing"});
+  await page.locator("#message", {hasText: "Flushing"}).waitFor();
+  await station.send({...job, percent: 96, stage: "syncing", message: "Read back 1 MiB", bytes_per_second: 7e6});
+  await page.locator("#rate", {hasText: "7.0 MB/s"}).waitFor();
+  const rates = await page.evaluate(() => globalThis.rates);
+  // A test that the machine held up for longer than the page keeps a rate sees a dash, and rightly.
+  assert.ok(station.slowest() > 5000 || !rates.includes("–"), `rates shown: ${rates}`);
+  await page.locator("#chart canvas").waitFor();
+  await page.setViewportSize({width: 320, height: 640});
+  const heights = await page.locator("#steps li").evaluateAll((all) => all.map((li) => li.clientHeight));
+  assert.equal(new Set(heights).size, 1, `the steps have the heights ${heights}`);
+  await close();
+  station.close();
 });
 
 test("a reboot asks first", async () => {

@@ -12,6 +12,7 @@ const bottlenecks = {
   disk: ["Disk", "The disk takes the data no faster. A faster card or an NVMe disk would help."],
 };
 const busyStages = ["checking", "wiping", "writing", "syncing"];
+const holdRate = 5000; // ms
 const order = [...busyStages, "complete"];
 
 const state = {job: undefined, stage: undefined, busy: false, disks: [], images: [], announced: -1};
@@ -45,8 +46,10 @@ function onStatus(st) {
     li.className = st.stage === "error" ? "" : i < at || st.stage === "complete" ? "past" : i === at ? "now" : "";
     if (i === at && busy) li.setAttribute("aria-current", "step"); else li.removeAttribute("aria-current");
   }
-  $("message").textContent = st.stage === "idle" ? "No write since this station was started. Choose an image and a disk below." : st.message;
+  show("message", st.stage === "idle" ? "No write since this station was started. Choose an image and a disk below." : st.error ? "" : st.message);
+  state.jobError = st.error;
   show("job-error", st.error);
+  settle();
   const r = st.stage === "complete" && st.receipt;
   show("result", r && `${bytes(r.image_size)} in ${duration((new Date(r.finished) - new Date(r.started)) / 1000)}, ` +
     `${r.verified ? "read back from the disk and equal" : "not read back, as asked for"}${(r.repaired || []).length ? ` after ${r.repaired.length} repairs` : ""}. SHA-256 ${r.image_sha256}`);
@@ -55,30 +58,38 @@ function onStatus(st) {
   target.hidden = !st.device || st.stage === "idle";
   target.textContent = st.device ? `${st.image_url} → ${st.device}` : "";
   $("figures").hidden = !busy;
-  $("rate").textContent = rate(st.bytes_per_second);
+  const current = steady(st, busy);
+  $("rate").textContent = rate(current.bytes_per_second);
   $("done").textContent = st.total_bytes ? `${bytes(st.phase_bytes || 0)} of ${bytes(st.total_bytes)}` : bytes(st.phase_bytes || 0);
-  $("eta").textContent = st.eta_seconds === undefined ? "–" : duration(st.eta_seconds);
+  $("eta").textContent = current.eta_seconds === undefined ? "–" : duration(current.eta_seconds);
   const [name, hint] = bottlenecks[st.bottleneck] || ["–", ""];
   $("bottleneck").textContent = name;
   show("hint", busy ? hint : "");
   if (newJob) state.begin = undefined;
   if (busy && st.bytes_per_second !== undefined) {
-    $("chart-figure").hidden = false;
     state.begin ??= performance.now();
     chart.add((performance.now() - state.begin) / 1000, st.bytes_per_second);
-  } else if (st.stage === "idle" || newJob) {
-    $("chart-figure").hidden = true;
   }
+  $("chart-figure").hidden = st.stage === "idle" || !chart.drawable;
   $("job-actions").hidden = !busy;
   $("start").disabled = $("dry").disabled = $("reboot").disabled = busy;
 
   // Not each percent is read out.
   const quarter = Math.floor(st.percent / 25);
-  if (changed) say(st.error ? `${title}. ${st.error}` : `${title}. ${st.message}`);
+  if (changed) say(st.error ? title : `${title}. ${st.message}`); // the error is an alert of its own
   else if (busy && quarter > state.announced) say(`${title}, ${st.percent} percent`);
   if (busy) state.announced = quarter;
   if (changed) loadDisks();
   if (ended || state.receipts === undefined) { loadReceipts(); loadStation(); }
+}
+
+// steady is st, but for a rate and a time left that it does not have: between two steps of a
+// job there are none for a moment, and the last ones stand for that long.
+function steady(st, busy) {
+  const now = performance.now(), last = state.measured;
+  if (st.bytes_per_second !== undefined) state.measured = {...st, at: now};
+  else if (busy && last?.job === st.job && now - last.at < holdRate) return {...last, eta_seconds: last.stage === st.stage ? last.eta_seconds : undefined};
+  return st;
 }
 
 // named is how a disk is called wherever it might be erased: model, size, serial.
@@ -179,6 +190,7 @@ function request() {
 }
 
 async function disksNow() {
+  state.asked = undefined;
   const known = await loadDisks();
   show("form-error", known ? "" : "The station does not say which disks it has, so nothing was asked for. Try again when the connection is back.");
   return known;
@@ -207,6 +219,15 @@ $("dry").onclick = async () => {
   if (body) await ask({...body, dry_run: true});
 };
 
+// settle takes the error away from the form once the job's card says it: a job that fails is
+// told of by the answer to the request and by its status, in either order.
+function settle() {
+  if (!state.asked || state.asked !== state.jobError) return;
+  state.asked = undefined;
+  show("form-error", "");
+  $("main").scrollIntoView();
+}
+
 async function ask(body) {
   $("write").setAttribute("aria-busy", "true");
   try {
@@ -216,6 +237,8 @@ async function ask(body) {
     if (a && !a.dry_run) $("main").scrollIntoView();
   } catch (e) {
     show("form-error", e.message);
+    if (!body.dry_run) state.asked = e.message; // of a dry run the job's card says nothing
+    settle();
   } finally {
     $("write").removeAttribute("aria-busy");
   }
