@@ -25,6 +25,7 @@ func (g *rig) scrape() map[string]float64 {
 	if err != nil || resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
 		g.t.Fatalf("%s, %q: %v\n%s", resp.Status, resp.Header.Get("Content-Type"), err, b)
 	}
+	described(g.t, resp.Request, resp, b)
 	if out := flashtest.Pipe(g.t, b, "promtool", "check", "metrics"); len(bytes.TrimSpace(out)) > 0 {
 		g.t.Errorf("promtool: %s", out)
 	}

@@ -42,6 +42,9 @@ func TestPage(t *testing.T) {
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != kind || body == "" {
 			t.Errorf("%s: %s, %q, %d bytes", path, resp.Status, resp.Header.Get("Content-Type"), len(body))
 		}
+		if path == "/" {
+			described(t, resp.Request, resp, []byte(body))
+		}
 		if resp.Header.Get("Content-Security-Policy") != webui.Policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: headers %v", path, resp.Header)
 		}

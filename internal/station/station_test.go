@@ -137,6 +137,7 @@ func (g *rig) do(method, path string, body any, header ...string) answer {
 			g.t.Errorf("%s %s: the answer is not a JSON object: %v", method, path, a)
 		}
 	}
+	described(g.t, req, resp, b)
 	if a.status >= 400 && method != http.MethodHead && (a.json["success"] != false || a.json["error"] == "") {
 		g.t.Errorf("%s %s: %v, want success false and an error", method, path, a)
 	}
@@ -644,6 +645,7 @@ func TestEvents(t *testing.T) {
 	percent, n := -1.0, 0
 	for e := range events {
 		n++
+		describedEvent(t, e)
 		if s := e["stage"].(string); len(stages) == 0 || stages[len(stages)-1] != s {
 			stages = append(stages, s)
 		}
