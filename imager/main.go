@@ -18,7 +18,7 @@ func main() {
 	defer stop()
 	host := environment{system: disk.Host, configPaths: config.Paths}
 	if _, err := os.Stat("/gokrazy/init"); err == nil { // nobody else's LED and console are taken
-		host.leds, host.screen = host.system.Sys, screenOf(host.system.Sys)
+		host.leds, host.screen, host.station = host.system.Sys, screenOf(host.system.Sys), true
 	}
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr, host); err != nil {
 		fmt.Fprintf(os.Stderr, "imager: %v\n", err)

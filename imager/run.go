@@ -31,6 +31,8 @@ type environment struct {
 	// Where the panel is; "" for none.
 	screen string // a terminal
 	leds   string // as "/sys"
+
+	station bool // a gokrazy station: -mdns is the default
 }
 
 // memoryLimit is where the garbage collector begins to work harder, in bytes: above what
@@ -45,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 	var (
 		configFile  = flags.String("config", "", "config `file` (default: the first of "+strings.Join(env.configPaths, ", ")+", or the kernel parameter "+config.URLParam+")")
 		listen      = flags.String("listen", "", "`address` to serve on, HOST:PORT (default: the config's port on all addresses)")
+		announced   = flags.Bool("mdns", env.station, "announce the service on the network by multicast DNS")
 		showVersion = flags.Bool("version", false, "print the version and exit")
 	)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -62,7 +65,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	p := &program{env: env, listen: *listen, logf: log.New(stderr, "", log.LstdFlags|log.LUTC).Printf}
+	p := &program{env: env, listen: *listen, mdns: *announced, logf: log.New(stderr, "", log.LstdFlags|log.LUTC).Printf}
 
 	defer p.panel(ctx)()
 	url, err := p.configURL(*configFile)
@@ -94,6 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env envir
 type program struct {
 	env    environment
 	listen string
+	mdns   bool
 	// configFrom is the URL that the config comes from, "" for a file.
 	configFrom string
 	logf       func(format string, args ...any)
@@ -213,6 +217,7 @@ func (p *program) serve(ctx context.Context, s *station.Server, ln net.Listener)
 		// The handlers set deadlines of their own.
 	}
 	p.logf("serving on %s", ln.Addr())
+	defer p.announceNearby(ctx, ln.Addr())()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()
 	select {

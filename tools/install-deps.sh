@@ -9,7 +9,7 @@
 set -euo pipefail
 
 declare -A group=(
-  [test]="git:the-checks gcc:the-race-detector libc6-dev:the-race-detector curl:the-README util-linux:losetup fdisk:sfdisk dosfstools:mkfs.fat,fsck.fat mtools:mcopy e2fsprogs:mkfs.ext4,e2fsck gzip:gzip pigz:pigz tabix:bgzip xz-utils:xz zstd:zstd bzip2:bzip2 zopfli:zopfli libdeflate-tools:libdeflate-gzip python3:the-README qemu-system-arm:the-emulated-Pi dnsmasq-base:DHCP-and-TFTP device-tree-compiler:dtc cpio:cpio bmap-tools:bmaptool,a-peer-in-the-fault-matrix nftables:lossy-links iproute2:lossy-links"
+  [test]="git:the-checks gcc:the-race-detector libc6-dev:the-race-detector curl:the-README util-linux:losetup fdisk:sfdisk dosfstools:mkfs.fat,fsck.fat mtools:mcopy e2fsprogs:mkfs.ext4,e2fsck gzip:gzip pigz:pigz tabix:bgzip xz-utils:xz zstd:zstd bzip2:bzip2 zopfli:zopfli libdeflate-tools:libdeflate-gzip python3:the-README python3-zeroconf:what-stations-announce qemu-system-arm:the-emulated-Pi dnsmasq-base:DHCP-and-TFTP device-tree-compiler:dtc cpio:cpio bmap-tools:bmaptool,a-peer-in-the-fault-matrix nftables:lossy-links iproute2:lossy-links"
   [bench]="curl:a-peer gzip:a-peer pigz:a-peer tabix:bgzip xz-utils:a-peer zstd:a-peer bmap-tools:a-peer e2fsprogs:mkfs.ext4 dosfstools:mkfs.fat util-linux:losetup iproute2:tc-tbf"
   [demo]="qemu-system-arm:the-emulated-Pi dnsmasq-base:DHCP-and-TFTP"
   [demo-user]="qemu-system-arm:the-emulated-Pi"

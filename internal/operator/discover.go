@@ -4,149 +4,171 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/openseastack/netboot-imager/internal/client"
+	"github.com/openseastack/netboot-imager/internal/mdns"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
-)
-
-const (
-	// maxAddrs is how many addresses are tried: a /20.
-	maxAddrs = 4096
-	// probes is how many are tried at the same time.
-	probes = 256
 )
 
 func (a *app) discoverCommand() *cobra.Command {
-	port, limit := uint16(client.DefaultPort), 2*time.Second
+	d := discovery{app: a, port: client.DefaultPort, wait: 3 * time.Second}
 	cmd := &cobra.Command{
 		Use:   "discover [PREFIX…]",
 		Short: "find the stations of a network",
-		Long: `discover asks every address of the networks for an imager (GET /health on its port, which
-needs no token) and lists those that answer. Without a PREFIX it asks the IPv4 networks that
-this machine is in. It exits with 1 if it finds none.`,
+		Long: `discover listens for stations that announce themselves by multicast DNS. Multicast does not
+pass everywhere, so it also asks every address of the IPv4 networks that this machine is in
+for an imager (GET /health on its port, which needs no token); --no-scan leaves that out.
+With a PREFIX it asks the addresses of the prefixes, and nobody else.
+
+It lists who answers, and exits with 1 if nobody does.`,
 		Example: `  flash discover
+  flash discover --no-scan
   flash discover 10.0.0.0/24 10.0.1.7`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			addrs, err := addresses(args)
-			if err != nil {
-				return err
+			if d.noScan && len(args) > 0 {
+				return errors.New("--no-scan asks no addresses, so name none")
 			}
-			return a.discover(cmd.Context(), addrs, port, limit)
+			return d.run(cmd.Context(), args)
 		},
 	}
-	cmd.Flags().Uint16Var(&port, "port", port, "`PORT` that the imagers serve on")
-	cmd.Flags().DurationVar(&limit, "wait", limit, "how long an address may take to answer")
+	cmd.Flags().Uint16Var(&d.port, "port", d.port, "`PORT` that the imagers serve on, where addresses are asked")
+	cmd.Flags().DurationVar(&d.wait, "wait", d.wait, "how long to listen, and how long an address may take to answer")
+	cmd.Flags().BoolVar(&d.noScan, "no-scan", false, "only listen for announcements")
 	return cmd
 }
 
-// discovered is a station of which only GET /health may be known: the rest needs an
-// allowed address.
+// discovery is one run of flash discover.
+type discovery struct {
+	*app
+	port   uint16
+	wait   time.Duration
+	noScan bool
+
+	client *client.Client
+	mu     sync.Mutex
+	found  map[netip.AddrPort]*discovered
+}
+
+// discovered is a station of which only GET /health and what it announces may be known: the
+// rest needs an allowed address.
 type discovered struct {
 	Address string        `json:"address"`
+	By      string        `json:"found_by"`
 	Health  client.Health `json:"health"`
 	Facts   client.Facts  `json:"station"`
 	Stage   string        `json:"stage,omitempty"`
 	Error   string        `json:"error,omitempty"`
 }
 
-func (a *app) discover(ctx context.Context, addrs []netip.Addr, port uint16, limit time.Duration) error {
-	ctx, stop := a.untilSignal(ctx)
+// How a station was found.
+const (
+	byMDNS = "mdns"
+	byScan = "scan"
+)
+
+func (d *discovery) run(ctx context.Context, prefixes []string) error {
+	ctx, stop := d.untilSignal(ctx)
 	defer stop()
-	found := make([]*discovered, len(addrs))
-	c := client.New("")
-	var g errgroup.Group
-	g.SetLimit(probes)
-	for i, addr := range addrs {
-		g.Go(func() error {
-			s := client.Station{Addr: netip.AddrPortFrom(addr, port).String()}
-			probe, cancel := context.WithTimeout(ctx, limit)
-			defer cancel()
-			health, err := c.Health(probe, s)
-			if err != nil || health.Service != "netboot-imager" {
-				return nil // no imager
+	d.client, d.found = client.New(""), map[netip.AddrPort]*discovered{}
+	listens := len(prefixes) == 0
+	var addrs []netip.AddrPort
+	if !d.noScan {
+		var err error
+		if addrs, err = addresses(prefixes, d.port); err != nil {
+			if !listens {
+				return err
 			}
-			d := &discovered{Address: s.Addr, Health: health}
-			found[i] = d
-			st, err := c.Status(ctx, s)
-			if err == nil {
-				d.Facts, err = c.Facts(ctx, s)
-			}
-			if d.Stage = st.Stage; err != nil {
-				d.Error = err.Error()
-			}
-			return nil
-		})
+			fmt.Fprintf(d.Stderr, "only listening for announcements: %v\n", err)
+		}
 	}
-	g.Wait()
+	var wg sync.WaitGroup
+	wg.Go(func() { probe(addrs, func(addr netip.AddrPort) { d.try(ctx, addr, byScan, client.Facts{}) }) })
+	if listens {
+		wg.Go(func() { d.listen(ctx) })
+	}
+	wg.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	list := []*discovered{}
-	rows := [][]string{{"ADDRESS", "MODEL", "SERIAL", "VERSION", "STAGE"}}
-	for _, d := range found {
-		if d == nil {
-			continue
-		}
-		list = append(list, d)
-		row := []string{d.Address, d.Facts.Model, d.Facts.Serial, d.Health.Version, d.Stage}
-		if d.Error != "" {
-			row = []string{d.Address, "", "", d.Health.Version, d.Error}
-		}
-		rows = append(rows, row)
+	if err := d.print(); err != nil {
+		return err
 	}
-	if a.json {
-		if err := a.printJSON(list); err != nil {
-			return err
-		}
-	} else if len(list) > 0 {
-		table(a.Stdout, rows)
+	switch {
+	case len(d.found) > 0:
+		return nil
+	case len(addrs) == 0:
+		return &NotGoodError{fmt.Sprintf("no station has announced itself in %v; multicast may not pass here, so ask addresses, like flash discover 10.0.0.0/24", d.wait)}
+	case listens:
+		return &NotGoodError{fmt.Sprintf("no station has announced itself, and none of %d addresses answered as an imager on port %d", len(addrs), d.port)}
 	}
-	if len(list) == 0 {
-		return &NotGoodError{fmt.Sprintf("none of %d addresses answered as an imager on port %d", len(addrs), port)}
-	}
-	return nil
+	return &NotGoodError{fmt.Sprintf("none of %d addresses answered as an imager on port %d", len(addrs), d.port)}
 }
 
-// addresses are those of the prefixes, or of this machine's own networks.
-func addresses(prefixes []string) ([]netip.Addr, error) {
-	var nets []netip.Prefix
-	for _, s := range prefixes {
-		p, err := netip.ParsePrefix(s)
-		if addr, e := netip.ParseAddr(s); e == nil {
-			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%q is neither an address nor a prefix like 10.0.0.0/24", s)
-		}
-		nets = append(nets, p.Masked())
+// listen tries what is announced.
+func (d *discovery) listen(ctx context.Context) {
+	listening, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	announced, err := mdns.Browse(listening)
+	if err != nil {
+		fmt.Fprintf(d.Stderr, "announcements are not heard: %v\n", err)
 	}
-	if len(prefixes) == 0 {
-		own, err := net.InterfaceAddrs()
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range own {
-			p, err := netip.ParsePrefix(a.String())
-			if err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
-				nets = append(nets, p.Masked())
-			}
-		}
-		if len(nets) == 0 {
-			return nil, errors.New("this machine is in no IPv4 network; name one, like flash discover 10.0.0.0/24")
-		}
+	var wg sync.WaitGroup
+	for _, f := range announced {
+		wg.Go(func() { d.try(ctx, f.Addr, byMDNS, client.Facts{Model: f.Model, Serial: f.Serial, Version: f.Version}) })
 	}
-	var addrs []netip.Addr
-	for _, p := range nets {
-		for addr := p.Addr(); p.Contains(addr); addr = addr.Next() {
-			if len(addrs) == maxAddrs {
-				return nil, fmt.Errorf("these are more than %d addresses; name a smaller network, like flash discover 10.0.0.0/24", maxAddrs)
-			}
-			addrs = append(addrs, addr)
+	wg.Wait()
+}
+
+// try asks an address, and keeps it if an imager answers. said is what it has announced.
+func (d *discovery) try(ctx context.Context, addr netip.AddrPort, by string, said client.Facts) {
+	s := client.Station{Addr: addr.String()}
+	limited, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	health, err := d.client.Health(limited, s)
+	if err != nil || health.Service != "netboot-imager" {
+		return // no imager
+	}
+	f := &discovered{Address: s.Addr, By: by, Health: health, Facts: said}
+	st, err := d.client.Status(ctx, s)
+	if err == nil {
+		var facts client.Facts
+		if facts, err = d.client.Facts(ctx, s); err == nil {
+			f.Facts = facts
 		}
 	}
-	return addrs, nil
+	if f.Stage = st.Stage; err != nil {
+		f.Error = err.Error()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if by == byMDNS || d.found[addr] == nil { // who is found in both ways has announced itself
+		d.found[addr] = f
+	}
+}
+
+// print prints what was found, by address.
+func (d *discovery) print() error {
+	list := []*discovered{}
+	rows := [][]string{{"ADDRESS", "MODEL", "SERIAL", "VERSION", "STAGE"}}
+	for _, addr := range slices.SortedFunc(maps.Keys(d.found), netip.AddrPort.Compare) {
+		f := d.found[addr]
+		list = append(list, f)
+		stage := f.Stage
+		if f.Error != "" {
+			stage = f.Error
+		}
+		rows = append(rows, []string{f.Address, f.Facts.Model, f.Facts.Serial, f.Health.Version, stage})
+	}
+	if d.json {
+		return d.printJSON(list)
+	}
+	if len(list) > 0 {
+		table(d.Stdout, rows)
+	}
+	return nil
 }
