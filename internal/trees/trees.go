@@ -39,6 +39,9 @@ type Tree struct {
 	// Current says that it is the one that is served.
 	Current      bool  `json:"current"`
 	PayloadBytes int64 `json:"payload_bytes"` // that each station downloads
+	// Problem is why its manifest cannot be read, in which case there are only ID and
+	// Current. Such a tree cannot be switched to.
+	Problem string `json:"problem,omitempty"`
 }
 
 // NoTreeError is a tree that is not there.
@@ -199,7 +202,7 @@ func (l *Library) current() string {
 	return filepath.Base(target)
 }
 
-// List returns all trees, the newest first.
+// List returns all trees, the newest first, damaged ones with their Problem.
 func (l *Library) List() ([]Tree, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,7 +214,7 @@ func (l *Library) List() ([]Tree, error) {
 	for _, id := range slices.Backward(ids) {
 		t, err := l.tree(id)
 		if err != nil {
-			return nil, err
+			t = Tree{ID: id, Current: id == l.current(), Problem: err.Error()}
 		}
 		trees = append(trees, t)
 	}

@@ -165,6 +165,17 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("Switch(%q) = %v, and %s is served, want %s", id, err, l.current(), one)
 		}
 	}
+	// One manifest that cannot be read does not hide the other trees.
+	if err := os.Truncate(filepath.Join(l.treeDir(two), "manifest.json"), 10); err != nil {
+		t.Fatal(err)
+	}
+	list, err := l.List()
+	if err != nil || len(list) != 2 {
+		t.Fatalf("List = %+v, %v, want both trees", list, err)
+	}
+	if list[0].ID != two || list[0].Problem == "" || list[1].ID != one || list[1].Problem != "" || !list[1].Current {
+		t.Errorf("List = %+v, want %s with its problem and %s as it is", list, two, one)
+	}
 }
 
 func TestStations(t *testing.T) {
