@@ -153,7 +153,8 @@ func (d *demo) setUp(ctx context.Context, model *emupi.Model) error {
 	if err := emupi.CreateDisk(model, disk, 64<<20); err != nil {
 		return err
 	}
-	d.pi = &emupi.Pi{Model: model, Net: d.net, Dir: d.Dir, Disks: []string{disk}}
+	d.pi = &emupi.Pi{Model: model, Net: d.net, Dir: d.Dir, Disks: []string{disk},
+		Note: func(s string) { d.note("%s; it is switched off and on again", s) }}
 	return nil
 }
 
@@ -192,19 +193,28 @@ func (d *demo) netboot(ctx context.Context) (*emupi.VM, error) {
 			d.progress("fetched %-40s %9d bytes, %5.1f MB in all", r.Name, r.Bytes, float64(total)/1e6)
 		}
 	}
-	vm, boot, err := d.pi.Netboot(ctx)
+	d.pi.Loaded = func(boot *emupi.Boot) {
+		d.done("fetched %.1f MB in %d requests", float64(boot.Bytes())/1e6, len(boot.Requests))
+		d.step("Linux boots; its console is in %s", filepath.Join(d.Dir, "console.log"))
+	}
+	vm, _, err := d.pi.Netboot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d.pi.Report = nil
-	d.done("fetched %.1f MB in %d requests", float64(boot.Bytes())/1e6, len(boot.Requests))
-	d.step("Linux boots; its console is in %s", filepath.Join(d.Dir, "console.log"))
-	h, err := d.pi.Station(8888).WaitHealthy(ctx, vm)
+	d.pi.Report, d.pi.Loaded = nil, nil
+	h, err := d.healthy(ctx, vm)
 	if err != nil {
 		return nil, err
 	}
 	d.done("booted: %s %s answers /health", h.Service, h.Version)
 	return vm, nil
+}
+
+// healthy waits for the station's imager.
+func (d *demo) healthy(ctx context.Context, vm *emupi.VM) (emupi.Health, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, 10*time.Minute, errors.New("ten minutes are over"))
+	defer cancel()
+	return d.pi.Station(8888).WaitHealthy(limited, vm)
 }
 
 // flash asks the station to write its disk and to reboot, and follows it.
@@ -305,7 +315,7 @@ func (d *demo) bootDisk(ctx context.Context, vm *emupi.VM) (*emupi.VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := d.pi.Station(8888).WaitHealthy(ctx, vm)
+	h, err := d.healthy(ctx, vm)
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func newSite(t *testing.T, tree, model string, diskSizes ...int64) *site {
 	}
 	s := &site{
 		net: n,
-		Pi:  &emupi.Pi{Model: m, Net: n, Dir: dir},
+		Pi:  &emupi.Pi{Model: m, Net: n, Dir: dir, Note: func(s string) { t.Log(s) }},
 		server: &lab.NetbootServer{
 			Config: map[string]any{"allowed_ips": []string{"10.77.0.0/24"}, "shared_secret": token},
 			Images: map[string]string{},

@@ -62,7 +62,7 @@ func (l *labTest) station(i int) *labStation {
 		l.t.Fatal(err)
 	}
 	s := &labStation{id: strings.TrimSuffix(m.Prefix(), "/")}
-	s.Pi = &emupi.Pi{Model: m, Net: l.Port(i, lab.SiteServer+":69"), Dir: dir, Disks: []string{disk}, MemoryMiB: 512}
+	s.Pi = &emupi.Pi{Model: m, Net: l.Port(i, lab.SiteServer+":69"), Dir: dir, Disks: []string{disk}, MemoryMiB: 512, Note: func(s string) { l.t.Log(s) }}
 	l.t.Cleanup(func() {
 		if l.t.Failed() {
 			b, _ := os.ReadFile(filepath.Join(dir, "console.log"))

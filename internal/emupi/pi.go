@@ -23,19 +23,28 @@ type Pi struct {
 	KernelArgs []string
 	// Report is called for each file that the boot loader asks for, unless it is nil.
 	Report func(Request)
+	// Loaded is called when the boot loader has all that it wants and Linux starts, unless
+	// it is nil.
+	Loaded func(*Boot)
+	// Note is told when the emulator hung and was started again, unless it is nil.
+	Note func(string)
+
+	patience time.Duration // with a machine before init; hangAfter if 0
 }
 
-// Netboot turns it on with the network as its boot device.
+// Netboot turns it on with the network as its boot device, and waits until Linux starts
+// init or panics.
 func (p *Pi) Netboot(ctx context.Context) (*VM, *Boot, error) {
 	boot, err := p.Model.Netboot(ctx, p.Net.TFTPAddr(), p.Net.Do, p.Report)
 	if err != nil {
 		return nil, boot, err
 	}
-	vm, err := p.start(boot)
+	vm, err := p.start(ctx, boot)
 	return vm, boot, err
 }
 
-// BootDisk turns it on with its first disk as its boot device.
+// BootDisk turns it on with its first disk as its boot device, and waits until Linux
+// starts init or panics.
 func (p *Pi) BootDisk(ctx context.Context) (*VM, *Boot, error) {
 	if len(p.Disks) == 0 {
 		return nil, nil, fmt.Errorf("this Raspberry Pi %s has no disk", p.Model.Name)
@@ -49,12 +58,8 @@ func (p *Pi) BootDisk(ctx context.Context) (*VM, *Boot, error) {
 	if err != nil {
 		return nil, boot, err
 	}
-	vm, err := p.start(boot)
+	vm, err := p.start(ctx, boot)
 	return vm, boot, err
-}
-
-func (p *Pi) start(boot *Boot) (*VM, error) {
-	return StartVM(VMConfig{Model: p.Model, Boot: boot, Net: p.Net, Dir: p.Dir, Disks: p.Disks, MemoryMiB: p.MemoryMiB, KernelArgs: p.KernelArgs})
 }
 
 // Station returns what is reached at one of its ports, once it is on the network.

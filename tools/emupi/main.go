@@ -109,7 +109,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *fetchOnly {
 		return fetch(ctx, stdout, m, n.TFTPAddr(), report)
 	}
-	pi := &emupi.Pi{Model: m, Net: n, Dir: *dir, MemoryMiB: *memory, KernelArgs: strings.Fields(*appendArgs), Report: report}
+	pi := &emupi.Pi{Model: m, Net: n, Dir: *dir, MemoryMiB: *memory, KernelArgs: strings.Fields(*appendArgs), Report: report,
+		Loaded: func(*emupi.Boot) {
+			fmt.Fprintf(stdout, "Linux boots; its console is in %s\n", filepath.Join(*dir, "console.log"))
+		},
+		Note: func(s string) { fmt.Fprintln(stderr, s) }}
 	if *disk != "" {
 		if err := emupi.CreateDisk(m, *disk, 64<<20); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
@@ -121,7 +125,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer power.Off()
-	fmt.Fprintf(stdout, "Linux boots; its console is in %s\n", filepath.Join(*dir, "console.log"))
 	for _, port := range ports {
 		addr, err := n.StationAddr(m.MAC, port)
 		if err != nil {
