@@ -1,11 +1,11 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -37,17 +37,17 @@ type body struct {
 	// state
 	cur      io.ReadCloser // nil while not connected
 	cancel   context.CancelFunc
-	watchdog *time.Timer // cancels the connection; it runs only while something is waited for
-	got      bool        // the first answer has come
-	ident    identity    // of the resource, from the first answer
-	base     int64       // bytes in front of the first one that Read returns
-	offset   int64       // bytes of the resource so far, base included
-	noRanges bool        // the server does not honour Range
-	sum      hash.Hash   // of the bytes from base on
-	fresh    bool        // something new has come since the last fault
-	forward  int         // attempts in a row that read forward and brought nothing new
-	waiting  time.Time   // since when no byte has come; zero if one has
-	last     error       // what went wrong last
+	watchdog *time.Timer   // cancels the connection; it runs only while something is waited for
+	got      bool          // the first answer has come
+	ident    identity      // of the resource, from the first answer
+	base     int64         // bytes in front of the first one that Read returns
+	offset   int64         // bytes of the resource so far, base included
+	noRanges bool          // the server does not honour Range
+	digest   func() []byte // SHA-256 of what Read has returned; nil if that is not to be had any more
+	fresh    bool          // something new has come since the last fault
+	forward  int           // attempts in a row that read forward and brought nothing new
+	waiting  time.Time     // since when no byte has come; zero if one has
+	last     error         // what went wrong last
 
 	known   sync.Mutex // guards ident against identity
 	retries atomic.Int64
@@ -114,7 +114,6 @@ func (b *body) Read(p []byte) (int, error) {
 		n, err := b.attempt(p)
 		if n > 0 {
 			b.offset += int64(n)
-			b.sum.Write(p[:n])
 			b.waiting, b.forward, b.fresh = time.Time{}, 0, true
 			return n, nil
 		}
@@ -324,7 +323,11 @@ func (b *body) skip() error {
 			return err
 		}
 	}
-	if string(sum.Sum(nil)) != string(b.sum.Sum(nil)) {
+	before := b.digest()
+	if before == nil {
+		return io.ErrClosedPipe // nobody reads any more
+	}
+	if !bytes.Equal(sum.Sum(nil), before) {
 		return b.changed(fmt.Sprintf("its first %d bytes are others", b.offset))
 	}
 	return nil

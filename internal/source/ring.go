@@ -1,6 +1,8 @@
 package source
 
 import (
+	"crypto/sha256"
+	"hash"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -9,48 +11,60 @@ import (
 
 // ring is a bounded buffer in RAM between the connection and the decoder: a slow card
 // must not stall the connection into the server's time-out, and decoding goes on while
-// the network pauses. One goroutine fills it, one reads.
+// the network pauses. One goroutine fills it, one reads, and one makes the SHA-256 of what
+// passes through, which takes longer than to receive it and must not be added to that.
 type ring struct {
 	mu     sync.Mutex
 	filled sync.Cond // signalled when bytes or an error come
-	freed  sync.Cond // signalled when room comes or the reader goes
+	moved  sync.Cond // signalled when bytes are read or summed, or the reader goes
 	buf    []byte
-	r, n   int   // read position, bytes held
-	err    error // of the source, after the bytes held
+	in     int64 // bytes put in since the beginning; all that follow are at most in
+	out    int64 // bytes read
+	summed int64 // bytes that sum has
+	sum    hash.Hash
+	err    error // of the source, after the bytes that are in
 	closed bool
 
-	taken   atomic.Int64 // bytes read out
+	taken   atomic.Int64 // out, for anybody
 	starved atomic.Int64 // nanoseconds that the reader waited for bytes
 }
 
 func newRing(size int) *ring {
-	g := &ring{buf: make([]byte, size)}
-	g.filled.L, g.freed.L = &g.mu, &g.mu
+	g := &ring{buf: make([]byte, size), sum: sha256.New()}
+	g.filled.L, g.moved.L = &g.mu, &g.mu
 	return g
 }
 
-// fill reads from src until an error, which it hands on, or until close.
+// chunk is how many bytes are put in or summed at once, so that the others get something
+// early.
+const chunk = 256 << 10
+
+// start has the ring filled from src until an error, which it hands on, or until close.
+func (g *ring) start(src io.Reader, goroutines *sync.WaitGroup) {
+	goroutines.Go(func() { g.fill(src) })
+	goroutines.Go(g.makeSum)
+}
+
 func (g *ring) fill(src io.Reader) {
-	const most = 256 << 10 // in one Read, so that the reader gets something early
 	for {
 		g.mu.Lock()
-		for g.n == len(g.buf) && !g.closed {
-			g.freed.Wait()
+		free := func() int64 { return int64(len(g.buf)) - (g.in - min(g.out, g.summed)) }
+		for free() == 0 && !g.closed {
+			g.moved.Wait()
 		}
 		if g.closed {
 			g.mu.Unlock()
 			return
 		}
-		w := (g.r + g.n) % len(g.buf)
-		room := g.buf[w:min(len(g.buf), w+min(most, len(g.buf)-g.n))]
+		room := g.piece(g.in, min(chunk, free()))
 		g.mu.Unlock()
 
 		n, err := src.Read(room) // only this goroutine touches room
 
 		g.mu.Lock()
-		g.n += n
+		g.in += int64(n)
 		g.err = err
-		g.filled.Signal()
+		g.filled.Broadcast()
 		g.mu.Unlock()
 		if err != nil {
 			return
@@ -58,28 +72,70 @@ func (g *ring) fill(src io.Reader) {
 	}
 }
 
+// piece is the place of at most n bytes from byte number at on.
+func (g *ring) piece(at, n int64) []byte {
+	start := at % int64(len(g.buf))
+	return g.buf[start:min(int64(len(g.buf)), start+n)]
+}
+
+// makeSum sums what comes in, until all of it came or until close.
+func (g *ring) makeSum() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for {
+		for g.summed == g.in && g.err == nil && !g.closed {
+			g.filled.Wait()
+		}
+		if g.closed || g.summed == g.in {
+			return
+		}
+		p := g.piece(g.summed, min(chunk, g.in-g.summed))
+		g.mu.Unlock()
+		g.sum.Write(p)
+		g.mu.Lock()
+		g.summed += int64(len(p))
+		g.moved.Broadcast()
+	}
+}
+
+// digest returns the SHA-256 of all bytes that are in, when it is made; nil if the ring is
+// closed before. What fills the ring must not do so meanwhile, but may be who asks.
+func (g *ring) digest() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.summed < g.in && !g.closed {
+		g.moved.Wait()
+	}
+	if g.summed < g.in {
+		return nil
+	}
+	return g.sum.Sum(nil)
+}
+
 // Read implements io.Reader.
 func (g *ring) Read(p []byte) (int, error) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.n == 0 && g.err == nil && !g.closed {
+	if g.out == g.in && g.err == nil && !g.closed {
 		start := time.Now()
-		for g.n == 0 && g.err == nil && !g.closed {
+		for g.out == g.in && g.err == nil && !g.closed {
 			g.filled.Wait()
 		}
 		g.starved.Add(int64(time.Since(start)))
 	}
-	if g.closed {
+	have, err, closed := g.in-g.out, g.err, g.closed
+	g.mu.Unlock()
+	if closed {
 		return 0, io.ErrClosedPipe
 	}
-	if g.n == 0 {
-		return 0, g.err
+	if have == 0 {
+		return 0, err
 	}
-	n := copy(p, g.buf[g.r:min(len(g.buf), g.r+g.n)])
-	g.r = (g.r + n) % len(g.buf)
-	g.n -= n
-	g.taken.Add(int64(n))
-	g.freed.Signal()
+	n := copy(p, g.piece(g.out, have)) // only this goroutine changes out
+	g.mu.Lock()
+	g.out += int64(n)
+	g.taken.Store(g.out)
+	g.moved.Broadcast()
+	g.mu.Unlock()
 	return n, nil
 }
 
@@ -93,11 +149,11 @@ func (g *ring) fault() error {
 	return g.err
 }
 
-// close releases the filler and makes Read fail.
+// close releases the ring's goroutines and makes Read fail.
 func (g *ring) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 	g.filled.Broadcast()
-	g.freed.Broadcast()
+	g.moved.Broadcast()
 }

@@ -9,7 +9,6 @@ package source
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -115,8 +114,8 @@ type Stream struct {
 	body   *body
 	ring   *ring
 	dec    decoder
-	filler sync.WaitGroup
-	err    error // sticky
+	filler sync.WaitGroup // for the ring's goroutines
+	err    error          // sticky
 }
 
 // Open connects to u and reads as much as is needed to tell the format. Each fault that
@@ -157,13 +156,14 @@ func (c *Client) open(ctx context.Context, u *url.URL, note func(string), first 
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	b := &body{
 		ctx: ctx, http: c.http, url: u.Redacted(), req: req, stall: c.cfg.Stall, note: note,
-		base: start, offset: start, sum: sha256.New(), ident: identity{total: -1},
+		base: start, offset: start, ident: identity{total: -1},
 	}
 	if first != nil {
 		b.got, b.ident, b.noRanges = true, first.body.ident, first.body.noRanges
 	}
 	s := &Stream{client: c, url: u, ctx: ctx, cancel: cancel, body: b, ring: newRing(c.cfg.ReadAhead)}
-	s.filler.Go(func() { s.ring.fill(b) })
+	b.digest = s.ring.digest
+	s.ring.start(b, &s.filler)
 	if err := s.begin(first); err != nil {
 		s.Close()
 		return nil, err
@@ -241,7 +241,7 @@ func (s *Stream) Starved() time.Duration { return time.Duration(s.ring.starved.L
 func (s *Stream) Transfer() Transfer {
 	t := Transfer{Bytes: s.body.offset, Retries: s.body.retries.Load()}
 	if s.body.base == 0 {
-		t.SHA256 = hex.EncodeToString(s.body.sum.Sum(nil))
+		t.SHA256 = hex.EncodeToString(s.ring.digest())
 	}
 	return t
 }

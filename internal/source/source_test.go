@@ -123,7 +123,7 @@ func TestTruncated(t *testing.T) {
 			whole := append(bytes.Clone(one), one...) // so that there are inner ends, too
 			for cut := range len(whole) {
 				s := &Stream{ring: newRing(64 << 10), body: &body{}, ctx: context.Background(), cancel: func() {}}
-				s.filler.Go(func() { s.ring.fill(bytes.NewReader(whole[:cut])) })
+				s.ring.start(bytes.NewReader(whole[:cut]), &s.filler)
 				err := s.begin(nil)
 				var got []byte
 				if err == nil {
