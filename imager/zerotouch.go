@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -19,8 +20,15 @@ func (p *program) zeroTouch(ctx context.Context, s *station.Server) {
 	task, err := zerotouch.Parse(string(line))
 	if err != nil {
 		p.logf("zero touch: %v; nothing is written", err)
+		s.Note(fmt.Sprintf("Zero touch: %v; nothing is written", err))
 	}
-	if task != nil {
-		go zerotouch.Run(ctx, s, task, func() error { return p.switchOff(ctx) }, p.logf, zerotouch.After)
+	if task == nil {
+		return
 	}
+	go func() {
+		err := zerotouch.Run(ctx, s, task, func() error { return p.switchOff(ctx) }, p.logf, zerotouch.After)
+		if err != nil {
+			s.Note(fmt.Sprintf("Zero touch: %v; nothing was written", err))
+		}
+	}()
 }

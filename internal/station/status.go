@@ -51,6 +51,17 @@ func (s *Server) statusLocked() Status {
 	return j.status()
 }
 
+// Note has the status of an idle station say why it has written nothing. What a job has left
+// to say stays.
+func (s *Server) Note(text string) {
+	s.mu.Lock()
+	if s.last.Stage == StageIdle {
+		s.last.Message = text
+	}
+	s.mu.Unlock()
+	s.notify()
+}
+
 // status is the job's, while it runs. The server's mutex is held.
 func (j *job) status() Status {
 	p := j.progress.Snapshot()

@@ -46,7 +46,7 @@ function onStatus(st) {
     li.className = st.stage === "error" ? "" : i < at || st.stage === "complete" ? "past" : i === at ? "now" : "";
     if (i === at && busy) li.setAttribute("aria-current", "step"); else li.removeAttribute("aria-current");
   }
-  show("message", st.stage === "idle" ? "No write since this station was started. Choose an image and a disk below." : st.error ? "" : st.message);
+  show("message", st.stage === "idle" && st.message === "Ready" ? "No write since this station was started. Choose an image and a disk below." : st.error ? "" : st.message);
   state.jobError = st.error;
   show("job-error", st.error);
   settle();
