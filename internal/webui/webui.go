@@ -1,4 +1,4 @@
-// Package webui holds the pages of the station: HTML templates, and the
+// Package webui holds the pages of the station and of netbootd: HTML templates, and the
 // style sheets, modules and the chart library that they load. Everything is embedded, and
 // a page asks for nothing from anywhere else.
 package webui

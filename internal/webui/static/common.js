@@ -46,7 +46,8 @@ export function when(text) {
 }
 
 export class HTTPError extends Error {
-  constructor(status, message) { super(message); this.status = status; }
+  // relayed says that netbootd passed on what a station answered.
+  constructor(status, message, relayed = false) { super(message); Object.assign(this, {status, relayed}); }
 }
 
 // api asks the server; its errors are sentences of the server's.
@@ -62,7 +63,7 @@ export async function api(method, path, {body, token, timeout} = {}) {
   } catch (e) {
     throw new HTTPError(resp ? resp.status : 0, "No answer: the connection is broken, or the answer is not what it should be. Look at the job above before you try again.");
   }
-  if (!resp.ok) throw new HTTPError(resp.status, json.error || `The answer was ${resp.status}.`);
+  if (!resp.ok) throw new HTTPError(resp.status, json.error || `The answer was ${resp.status}.`, resp.headers.has("X-Netboot-Station"));
   return json;
 }
 
@@ -100,12 +101,15 @@ export async function change(method, path, body) {
     try {
       return await api(method, path, {body, token});
     } catch (e) {
-      if (e.status !== 403 || !e.message.startsWith("Invalid token")) throw e;
+      if (e.status !== 403 || e.relayed || !e.message.startsWith("Invalid token")) throw e;
       sessionStorage.removeItem(tokenKey);
       complaint = "The station does not accept this token. Nothing was changed.";
     }
   }
 }
+
+// changeToo asks for something more with the token that change has got.
+export const changeToo = (method, path, body) => api(method, path, {body, token: sessionStorage.getItem(tokenKey) ?? ""});
 
 // confirm asks before something that cannot be undone. The safe answer has the focus.
 export function confirm({title, body, yes, no}) {
