@@ -21,6 +21,7 @@ import (
 	"github.com/openseastack/netboot-imager/internal/redeploy"
 	"github.com/openseastack/netboot-imager/internal/stations"
 	"github.com/openseastack/netboot-imager/internal/trees"
+	"github.com/openseastack/netboot-imager/internal/webui"
 )
 
 // Port is the TCP port that pi-netboot-server has, and netbootd.
@@ -44,8 +45,6 @@ type Options struct {
 	// TLSPort is where Gok is served by HTTPS, once HasTLS says so; then it is nowhere else.
 	TLSPort int
 	HasTLS  func() bool
-	// Page answers GET /, unless it is nil.
-	Page http.Handler
 	// BaseURL is where stations reach this server, http://HOST:PORT.
 	BaseURL string
 	// KeepEnrolled leaves stations enrolled that have written their disk.
@@ -64,6 +63,11 @@ type Server struct {
 func New(opt Options) *Server {
 	s := &Server{opt: opt, guard: guard.New(opt.Allowed, opt.Token, time.Now)}
 	s.router = s.routes()
+	ui, err := webui.New()
+	if err != nil {
+		panic(err) // what is embedded is broken; a test would have told
+	}
+	s.pageRoutes(s.router, ui)
 	return s
 }
 
@@ -84,9 +88,6 @@ func (s *Server) routes() *httprouter.Router {
 		r.Handler(http.MethodHead, path, s.handler(h))
 	}
 	get("/health", s.health)
-	if s.opt.Page != nil {
-		r.Handler(http.MethodGet, "/", s.opt.Page)
-	}
 	get("/api/bootstrap/imager-config", s.imagerConfig)
 	get("/api/images", s.listImages)
 	get(imagestore.DownloadPath+":name", s.download)
@@ -95,6 +96,7 @@ func (s *Server) routes() *httprouter.Router {
 	r.Handler(http.MethodDelete, "/api/images/:name", s.handler(s.withToken(s.deleteImage)))
 	get("/api/stations", s.listStations)
 	get("/api/stations/:id", s.getStation)
+	get("/api/stations/:id/:action", s.stationGet)
 	get("/api/receipts", s.findReceipts)
 	get("/api/trees", s.listTrees)
 	get("/api/devices/:ip/status", s.deviceStatus)
@@ -140,7 +142,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // stationPost takes announcements, whose path announce.Path is.
 func (s *Server) stationPost(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path != announce.Path {
-		return badRequest("name what to do with the station: enrol, retire, reboot, assign or unassign")
+		return badRequest("name what to do with the station: enrol, retire, reboot, assign, unassign, write or cancel")
 	}
 	return s.announced(w, r)
 }
@@ -157,8 +159,12 @@ func (s *Server) stationAction(w http.ResponseWriter, r *http.Request) error {
 		return s.assign(w, r)
 	case "unassign":
 		return s.unassign(w, r)
+	case "write":
+		return s.writeStation(w, r)
+	case "cancel":
+		return s.cancelStation(w, r)
 	default:
-		return &httpError{http.StatusNotFound, fmt.Sprintf("a station cannot %q; it can be told to enrol, retire, reboot, assign or unassign", action)}
+		return &httpError{http.StatusNotFound, fmt.Sprintf("a station cannot %q; it can be told to enrol, retire, reboot, assign, unassign, write or cancel", action)}
 	}
 }
 

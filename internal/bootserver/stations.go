@@ -385,13 +385,23 @@ func (s *Server) writeDisk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(w, r, maxBody)
+	body, err := s.writeBody(w, r)
 	if err != nil {
 		return err
 	}
+	return s.relay(w, r, addr, http.MethodPost, "/write-image", body)
+}
+
+// writeBody reads the body of a request to write, for a station: an image that is named has
+// got its URL.
+func (s *Server) writeBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := readBody(w, r, maxBody)
+	if err != nil {
+		return nil, err
+	}
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(body, &m); err != nil || m == nil {
-		return badRequest(`the body must be a JSON object, like {"device": "/dev/mmcblk0", "image": "test-image"}`)
+		return nil, badRequest(`the body must be a JSON object, like {"device": "/dev/mmcblk0", "image": "test-image"}`)
 	}
 	for _, key := range []string{"image", "image_name"} {
 		raw, ok := m[key]
@@ -400,27 +410,24 @@ func (s *Server) writeDisk(w http.ResponseWriter, r *http.Request) error {
 		}
 		var name string
 		if err := json.Unmarshal(raw, &name); err != nil {
-			return badRequest("field %q must be the name of an image", key)
+			return nil, badRequest("field %q must be the name of an image", key)
 		}
 		if _, ok := m["image_url"]; ok {
-			return badRequest("name the image by %s or by image_url, not by both", key)
+			return nil, badRequest("name the image by %s or by image_url, not by both", key)
 		}
 		_, f, err := s.opt.Images.Open(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		f.Close()
 		u, err := json.Marshal(s.opt.BaseURL + "/api/images/download/" + url.PathEscape(name))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		delete(m, key)
 		m["image_url"] = u
 	}
-	if body, err = json.Marshal(m); err != nil {
-		return err
-	}
-	return s.relay(w, r, addr, http.MethodPost, "/write-image", body)
+	return json.Marshal(m)
 }
 
 // relay passes a station's answer on as it is.
@@ -438,6 +445,7 @@ func (s *Server) relay(w http.ResponseWriter, r *http.Request, addr netip.AddrPo
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Header().Set("X-Netboot-Station", addr.String()) // whose answer it is
 	w.WriteHeader(status)
 	w.Write(answer)
 	_ = rc.Flush()
