@@ -57,6 +57,16 @@ func recordSlots(group string, n int) []*record {
 	return slots
 }
 
+// recordNotRun notes a row of a group that a run of samples leaves out.
+func recordNotRun(group, fault string) {
+	recordsMu.Lock()
+	defer recordsMu.Unlock()
+	if sections[group] == nil {
+		sections[group] = &section{}
+	}
+	sections[group].NotRun = append(sections[group].NotRun, fault)
+}
+
 func (r *record) fill(fault string, o *outcome) {
 	r.Fault, r.Status, r.Says, r.After, r.Took = fault, o.status, plain(o.answer.sentence()), string(o.after), o.took
 }

@@ -41,7 +41,8 @@ const (
 // the last program in it, even if Close is never called.
 type Namespace struct {
 	// config
-	dir string // for dnsmasq's files
+	dir   string // for dnsmasq's files
+	lease string // as dnsmasq has it
 
 	// state
 	ns    netns.NsHandle
@@ -54,7 +55,13 @@ var _ Network = (*Namespace)(nil)
 // NewNamespace makes the namespace and serves tree in it by dnsmasq's TFTP; DHCP
 // gives out 10.77.0.100 to .199. Files go to dir. It needs root and dnsmasq.
 func NewNamespace(ctx context.Context, tree, dir string) (*Namespace, error) {
-	n := &Namespace{dir: dir, ns: netns.None()}
+	return NewNamespaceLease(ctx, tree, dir, "1h")
+}
+
+// NewNamespaceLease is NewNamespace with another lease time, as dnsmasq has it; the least
+// is 2m.
+func NewNamespaceLease(ctx context.Context, tree, dir, lease string) (*Namespace, error) {
+	n := &Namespace{dir: dir, lease: lease, ns: netns.None()}
 	if err := n.create(); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a network namespace: %w", err), n.Close())
 	}
@@ -150,7 +157,7 @@ func (n *Namespace) startDnsmasq(ctx context.Context, tree string) error {
 	cmd := exec.Command("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--log-facility=-", "--pid-file=",
 		"--port=0", "--interface="+bridge, "--bind-interfaces", "--no-ping", "--log-dhcp",
 		"--dhcp-leasefile="+n.leases(), "--dhcp-authoritative",
-		"--dhcp-range="+firstIP+","+lastIP+","+netmask+",1h",
+		"--dhcp-range="+firstIP+","+lastIP+","+netmask+","+n.lease,
 		"--dhcp-option=option:router,"+serverIP, "--dhcp-option=option:mtu,"+mtu,
 		`--pxe-service=0,Raspberry Pi Boot   `,
 		"--enable-tftp", "--tftp-root="+tree)
