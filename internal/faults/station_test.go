@@ -35,7 +35,9 @@ type scenario struct {
 	status int
 	says   string
 	after  state
-	short  bool // is run by make test, too
+	// console is what the station's kernel must have said: proof that it met the fault.
+	console string
+	short   bool // is run by make test, too
 }
 
 // piImage is what emulated Pis write: small, since an emulated card takes 6 MB/s at best.
@@ -106,6 +108,9 @@ func (s *scenario) run(t *testing.T, slot *record) {
 	if e.err != nil || e.code != s.status || !strings.Contains(e.sentence(), s.says) || after != s.after || e.Success && after != whole {
 		t.Fatalf("%d %q (%v), the disk is %s; want %d %q and %s\n%s", e.code, e.sentence(), e.err, after, s.status, s.says, s.after, e.raw)
 	}
+	if !strings.Contains(console, s.console) {
+		t.Errorf("the station's kernel did not meet the fault: %q is not on its console", s.console)
+	}
 	if strings.Contains(console, token) {
 		t.Error("the token is on the console")
 	}
@@ -115,26 +120,27 @@ func (s *scenario) run(t *testing.T, slot *record) {
 
 var diskScenarios = []scenario{
 	{
-		fault: "emulated NVMe: EIO on write (QEMU's blkdebug)", rules: inject("write_aio", bad), short: true,
-		status: 500, says: "cannot write at byte", after: cleared,
+		fault: "emulated NVMe: EIO on write (QEMU's blkdebug)", rules: inject("write", bad), short: true,
+		status: 500, says: "cannot write at byte", after: cleared, console: "op 0x1:(WRITE)",
 	}, {
-		fault: "emulated NVMe: EIO on read-back", rules: inject("read_aio", bad),
-		status: 500, says: "bytes 4194304-8388607", after: cleared,
+		fault: "emulated NVMe: EIO on read-back", rules: inject("read", bad),
+		status: 500, says: "bytes 4194304-8388607", after: cleared, console: "op 0x0:(READ)",
 	}, {
-		fault: "emulated NVMe: EIO on read-back, once", rules: inject("read_aio", bad) + "once = \"on\"\n",
-		status: 200, after: whole,
+		fault: "emulated NVMe: EIO on read-back, once", rules: inject("read", bad) + "once = \"on\"\n",
+		status: 200, after: whole, console: "op 0x0:(READ)",
 	}, {
-		fault: "emulated NVMe: EIO on flush", rules: "[inject-error]\nevent = \"flush_to_disk\"\nerrno = \"5\"\n",
+		fault: "emulated NVMe: EIO on flush", rules: "[inject-error]\nevent = \"flush_to_disk\"\niotype = \"flush\"\nerrno = \"5\"\n",
 		status: 500, says: "cannot be flushed", after: cleared,
 	}, {
-		fault: "emulated SD card of a Pi 3B: a write fails, and QEMU's card does not tell", model: "3b", rules: inject("write_aio", bad),
+		fault: "emulated SD card of a Pi 3B: a write fails, and QEMU's card does not tell", model: "3b", rules: inject("write", bad),
 		status: 500, says: "bytes 4194304-8388607", after: cleared,
 	},
 }
 
-// inject is a rule of blkdebug: EIO where an operation touches a byte.
-func inject(event string, at int64) string {
-	return fmt.Sprintf("[inject-error]\nevent = %q\nerrno = \"5\"\nsector = \"%d\"\n", event, at/512)
+// inject is a rule of blkdebug: EIO where an operation, read or write, touches a byte. Without
+// iotype the event would begin it, but it would be had by all operations from then on.
+func inject(op string, at int64) string {
+	return fmt.Sprintf("[inject-error]\nevent = \"%s_aio\"\niotype = %[1]q\nerrno = \"5\"\nsector = \"%d\"\n", op, at/512)
 }
 
 var stationScenarios = []scenario{
@@ -148,7 +154,7 @@ var stationScenarios = []scenario{
 	}, {
 		fault: "out of memory in mid-write: the kernel ends the imager, gokrazy starts it again", memory: 512, serve: held,
 		play:   dies("eat?n=600"),
-		status: 0, says: "the service was restarted in the middle of job", after: cleared,
+		status: 0, says: "the service was restarted in the middle of job", after: cleared, console: "Out of memory: Killed process",
 	}, {
 		fault: "the imager crashes in mid-write, gokrazy starts it again", serve: held, short: true,
 		play:   dies("crash"),
