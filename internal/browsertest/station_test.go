@@ -92,7 +92,11 @@ func runNode(t *testing.T, file string, env map[string]string) {
 			t.Fatalf("npm ci: %v\n%s", err, out)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), node, "--test", "--test-reporter=spec", filepath.Join("test", file))
+	args := []string{"--test", "--test-reporter=spec"}
+	if some := os.Getenv("PAGETESTS"); some != "" { // a regular expression, for whoever works on a page
+		args = append(args, "--test-name-pattern="+some)
+	}
+	cmd := exec.CommandContext(t.Context(), node, append(args, filepath.Join("test", file))...)
 	cmd.Dir = web
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = append(os.Environ(), "CHROMIUM="+flashtest.Need(t, "chromium"))

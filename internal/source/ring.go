@@ -6,8 +6,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-
-	"github.com/openseastack/netboot-imager/internal/stopwatch"
+	"time"
 )
 
 // ring is a bounded buffer in RAM between the connection and the decoder: a slow card
@@ -26,8 +25,8 @@ type ring struct {
 	err    error // of the source, after the bytes that are in
 	closed bool
 
-	taken   atomic.Int64        // out, for anybody
-	starved stopwatch.Stopwatch // the reader's waits for bytes
+	taken   atomic.Int64 // out, for anybody
+	starved atomic.Int64 // nanoseconds that the reader waited for bytes
 }
 
 func newRing(size int) *ring {
@@ -117,11 +116,11 @@ func (g *ring) digest() []byte {
 func (g *ring) Read(p []byte) (int, error) {
 	g.mu.Lock()
 	if g.out == g.in && g.err == nil && !g.closed {
-		g.starved.Start()
+		start := time.Now()
 		for g.out == g.in && g.err == nil && !g.closed {
 			g.filled.Wait()
 		}
-		g.starved.Stop()
+		g.starved.Add(int64(time.Since(start)))
 	}
 	have, err, closed := g.in-g.out, g.err, g.closed
 	g.mu.Unlock()

@@ -40,6 +40,21 @@ export async function accessible(page) {
 
 // fits checks that nothing is wider than the window.
 export async function fits(page) {
-  const [have, want] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  assert.ok(have <= want, `the page is ${have} px wide in a window of ${want} px`);
+  const [have, want, wide] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth,
+    [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => `${e.tagName} ${e.id || e.className}`)]);
+  assert.ok(have <= want, `the page is ${have} px wide in a window of ${want} px: ${wide}`);
+}
+
+// guarded checks that a page has nothing inline, may be in no frame, and that its policy holds.
+export async function guarded(browser, url) {
+  const r = await fetch(url);
+  const policy = r.headers.get("content-security-policy");
+  for (const want of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]) assert.ok(policy.includes(want), policy);
+  assert.ok(!policy.includes("unsafe"), policy);
+  const html = await r.text();
+  assert.ok(!/<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=/i.test(html), "the page has something inline");
+  const {page, close} = await open(browser, url, {expected: ["Content Security Policy"]});
+  await page.evaluate(() => { const s = document.createElement("script"); s.textContent = "globalThis.injected = true"; document.body.append(s); });
+  assert.equal(await page.evaluate(() => globalThis.injected), undefined);
+  await close();
 }

@@ -11,7 +11,8 @@ let images = [];
 const silent = new Map();
 
 function show(id, text) { $(id).hidden = !text; $(id).textContent = text || ""; }
-const nameOf = (s) => s.hostname || s.serial || s.id;
+// Stations that run one system have one host name; the ID is what tells them apart.
+const nameOf = (s) => [s.hostname, s.id].filter(Boolean).join(" ");
 const pathOf = (s, what) => `/api/stations/${encodeURIComponent(s.id)}/${what}`;
 const wrote = (s) => s.status && !["idle", "complete", "error"].includes(s.status.stage); // when last heard of
 const lost = (s) => wrote(s) && (!s.online || silent.get(s.id) === s.last_seen || run.misses(s.id));
