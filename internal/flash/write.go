@@ -14,6 +14,7 @@ import (
 
 	"github.com/openseastack/netboot-imager/internal/disk"
 	"github.com/openseastack/netboot-imager/internal/source"
+	"github.com/openseastack/netboot-imager/internal/stopwatch"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -45,13 +46,13 @@ type pipeline struct {
 	written  atomic.Int64 // bytes
 	taken    atomic.Int64 // of the download, by blocks that are written
 	zeroed   atomic.Int64
-	stored   atomic.Int64 // bytes given to the disk
-	ahead    atomic.Int64 // bytes read back
-	busy     atomic.Int32 // writers at work
-	durable  atomic.Int64 // writes, in the ledger's order, that a flush has confirmed
-	flushed  atomic.Int64 // of stored, what a flush has confirmed
-	steady   atomic.Bool  // the decoder has not waited for the disk lately
-	diskWait atomic.Int64 // nanoseconds that the decoder waited for a free block
+	stored   atomic.Int64        // bytes given to the disk
+	ahead    atomic.Int64        // bytes read back
+	busy     atomic.Int32        // writers at work
+	durable  atomic.Int64        // writes, in the ledger's order, that a flush has confirmed
+	flushed  atomic.Int64        // of stored, what a flush has confirmed
+	steady   atomic.Bool         // the decoder has not waited for the disk lately
+	diskWait stopwatch.Stopwatch // the decoder's waits for a free block
 }
 
 // write downloads, decodes and writes everything behind the head.
@@ -204,8 +205,8 @@ func (l *pipeline) acquire(ctx context.Context) (*block, error) {
 		return b, nil
 	default:
 	}
-	start := time.Now()
-	defer func() { l.diskWait.Add(int64(time.Since(start))) }()
+	l.diskWait.Start()
+	defer l.diskWait.Stop()
 	select {
 	case b := <-l.free:
 		return b, nil
@@ -257,7 +258,7 @@ func (l *pipeline) count() counters {
 		taken:    l.taken.Load(),
 		transfer: l.info.TransferSize,
 		starved:  l.image.Starved(),
-		diskWait: time.Duration(l.diskWait.Load()),
+		diskWait: l.diskWait.Elapsed(),
 		format:   l.info.Format,
 	}
 }

@@ -47,10 +47,10 @@ func (d *Reader) copyMatch(p []byte, n, dist, length int) int {
 		}
 		n += copy(p[n:end], old)
 	}
-	for n < end {
-		// As much as there is between source and destination, so that a match
-		// that overlaps itself repeats.
-		n += copy(p[n:end], p[n-dist:n])
+	// A match that overlaps itself repeats. Each step makes the part that does twice as
+	// long.
+	for from := n - dist; n < end; {
+		n += copy(p[n:end], p[from:n])
 	}
 	return end
 }

@@ -6,7 +6,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/openseastack/netboot-imager/internal/stopwatch"
 )
 
 // ring is a bounded buffer in RAM between the connection and the decoder: a slow card
@@ -25,8 +26,8 @@ type ring struct {
 	err    error // of the source, after the bytes that are in
 	closed bool
 
-	taken   atomic.Int64 // out, for anybody
-	starved atomic.Int64 // nanoseconds that the reader waited for bytes
+	taken   atomic.Int64        // out, for anybody
+	starved stopwatch.Stopwatch // the reader's waits for bytes
 }
 
 func newRing(size int) *ring {
@@ -116,11 +117,11 @@ func (g *ring) digest() []byte {
 func (g *ring) Read(p []byte) (int, error) {
 	g.mu.Lock()
 	if g.out == g.in && g.err == nil && !g.closed {
-		start := time.Now()
+		g.starved.Start()
 		for g.out == g.in && g.err == nil && !g.closed {
 			g.filled.Wait()
 		}
-		g.starved.Add(int64(time.Since(start)))
+		g.starved.Stop()
 	}
 	have, err, closed := g.in-g.out, g.err, g.closed
 	g.mu.Unlock()

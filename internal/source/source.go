@@ -235,7 +235,7 @@ func (s *Stream) Taken() int64 { return s.ring.taken.Load() }
 func (s *Stream) Retries() int64 { return s.body.retries.Load() }
 
 // Starved is for how long the decoder has waited for bytes from the network.
-func (s *Stream) Starved() time.Duration { return time.Duration(s.ring.starved.Load()) }
+func (s *Stream) Starved() time.Duration { return s.ring.starved.Elapsed() }
 
 // Transfer returns what was downloaded. Call it after Read returned io.EOF.
 func (s *Stream) Transfer() Transfer {
