@@ -59,13 +59,17 @@ func diskCells(d client.Disk) []string {
 // detail is rate, time left and bottleneck of a running job.
 func detail(st client.Status) string {
 	if st.BytesPerSecond <= 0 {
-		return clean(st.Message)
+		text := st.Message
+		if st.Running() { // the advice behind it leaves no room for a bar
+			text, _, _ = strings.Cut(text, "; ")
+		}
+		return clean(text)
 	}
 	s := size(st.BytesPerSecond) + "/s"
 	if st.ETASeconds != nil {
 		s += ", " + (time.Duration(*st.ETASeconds) * time.Second).String() + " left"
 	}
-	if st.Bottleneck != "" {
+	if st.Stage == "writing" && st.Bottleneck != "" { // of reading back it says nothing
 		s += ", limited by the " + map[string]string{"decompress": "decompression"}[st.Bottleneck]
 		if st.Bottleneck != "decompress" {
 			s += clean(st.Bottleneck)

@@ -62,7 +62,7 @@ function onStatus(st) {
   $("rate").textContent = rate(current.bytes_per_second);
   $("done").textContent = st.total_bytes ? `${bytes(st.phase_bytes || 0)} of ${bytes(st.total_bytes)}` : bytes(st.phase_bytes || 0);
   $("eta").textContent = current.eta_seconds === undefined ? "–" : duration(current.eta_seconds);
-  const [name, hint] = bottlenecks[st.bottleneck] || ["–", ""];
+  const [name, hint] = st.stage === "writing" && bottlenecks[st.bottleneck] || ["–", ""]; // of reading back it says nothing
   $("bottleneck").textContent = name;
   show("hint", busy ? hint : "");
   if (newJob) state.begin = undefined;
