@@ -57,7 +57,7 @@ func (s *Server) identified(r *http.Request) (stations.Station, error) {
 	if !st.Address.IsValid() {
 		return st, &httpError{http.StatusServiceUnavailable, fmt.Sprintf("station %s has not announced itself yet; %s", st.ID, nothing)}
 	}
-	status, answer, err := s.opt.Client.Do(r.Context(), st.AddrPort(), http.MethodGet, "/station", nil)
+	status, answer, err := s.opt.Client.Do(r.Context(), st.Target(), http.MethodGet, "/station", nil)
 	if err != nil {
 		return st, &httpError{http.StatusServiceUnavailable, fmt.Sprintf("station %s does not answer (%v); %s; see that it is on and connected", st.ID, err, nothing)}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"github.com/openseastack/netboot-imager/internal/announce"
+	"github.com/openseastack/netboot-imager/internal/client"
 	"github.com/openseastack/netboot-imager/internal/guard"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
 	"github.com/openseastack/netboot-imager/internal/redeploy"
@@ -39,7 +40,7 @@ type Options struct {
 	Receipts     *stations.Receipts
 	Trees        *trees.Library
 	Fleet        *redeploy.Fleet
-	Client       *stations.Client
+	Client       *client.Client
 	// Gok answers gok: /update/…, /reboot, and / where JSON is asked for.
 	Gok http.Handler
 	// TLSPort is where Gok is served by HTTPS, once HasTLS says so; then it is nowhere else.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/openseastack/netboot-imager/internal/announce"
+	"github.com/openseastack/netboot-imager/internal/client"
 	"github.com/openseastack/netboot-imager/internal/stations"
 	"github.com/openseastack/netboot-imager/internal/trees"
 )
@@ -432,7 +433,7 @@ func (s *Server) writeBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 
 // relay passes a station's answer on as it is.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request, addr netip.AddrPort, method, path string, body []byte) error {
-	status, answer, err := s.opt.Client.Do(r.Context(), addr, method, path, body)
+	status, answer, err := s.opt.Client.Do(r.Context(), client.Station{Addr: addr.String()}, method, path, body)
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return nil // nobody is there to be told

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/openseastack/netboot-imager/internal/announce"
+	"github.com/openseastack/netboot-imager/internal/client"
 	"github.com/openseastack/netboot-imager/internal/redeploy"
 	"github.com/openseastack/netboot-imager/internal/stations"
 	"github.com/openseastack/netboot-imager/internal/trees"
@@ -48,8 +49,8 @@ func withStations(t *testing.T) (dir string, change func(*Options)) {
 		}
 	})
 	return dir, func(o *Options) {
-		o.Stations, o.Receipts, o.Trees, o.Client = list, receipts, lib, stations.NewClient(token)
-		o.Fleet = redeploy.NewFleet(lib, list, o.Client.Reboot, t.Logf)
+		o.Stations, o.Receipts, o.Trees, o.Client = list, receipts, lib, client.New(token)
+		o.Fleet = redeploy.NewFleet(lib, list, stations.Rebooter(o.Client), t.Logf)
 		o.BaseURL = "http://192.0.2.1:38434"
 	}
 }

@@ -141,15 +141,41 @@ func (c *Client) change(ctx context.Context, s Station, method, path string, bod
 	return a, decode(s, resp, &a)
 }
 
+// Do asks a station what somebody else has asked, and returns its answer as it is. The token
+// goes with everything. A POST takes as long as it takes; all else must be answered within
+// askTimeout.
+func (c *Client) Do(ctx context.Context, s Station, method, path string, body []byte) (status int, answer []byte, err error) {
+	if method != http.MethodPost {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+	}
+	resp, err := c.sendWith(ctx, s, method, path, body, map[string]string{"X-Netboot-Token": c.token, "Content-Type": "application/json"})
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	if answer, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return 0, nil, &UnreachableError{s.Addr, err}
+	}
+	return resp.StatusCode, answer, nil
+}
+
 func (c *Client) send(ctx context.Context, s Station, method, path string, body []byte) (*http.Response, error) {
+	var header map[string]string
+	if method != http.MethodGet {
+		header = map[string]string{"X-Netboot-Token": c.token, "Content-Type": "application/json", "Prefer": "respond-async"}
+	}
+	return c.sendWith(ctx, s, method, path, body, header)
+}
+
+func (c *Client) sendWith(ctx context.Context, s Station, method, path string, body []byte, header map[string]string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Addr+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	if method != http.MethodGet {
-		req.Header.Set("X-Netboot-Token", c.token)
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Prefer", "respond-async")
+	for key, value := range header {
+		req.Header.Set(key, value)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

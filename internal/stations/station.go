@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openseastack/netboot-imager/internal/announce"
+	"github.com/openseastack/netboot-imager/internal/client"
 	"github.com/openseastack/netboot-imager/internal/netboot"
 )
 
@@ -104,4 +105,18 @@ func (s *Station) take(a *announce.Announcement, from netip.Addr, now time.Time)
 	s.LastSeen = now
 	return !wasOnline || stage != s.Stage() || before.BootID != s.BootID || before.Build != s.Build ||
 		before.Version != s.Version || before.Address != s.Address || before.Port != s.Port || before.FirstSeen.IsZero()
+}
+
+// AddrPort is where its imager serves.
+func (s *Station) AddrPort() netip.AddrPort {
+	port := s.Port
+	if port < 1 || port > 65535 {
+		port = client.DefaultPort
+	}
+	return netip.AddrPortFrom(s.Address, uint16(port))
+}
+
+// Target is its imager as a client of it names it.
+func (s *Station) Target() client.Station {
+	return client.Station{Name: s.ID, Addr: s.AddrPort().String()}
 }

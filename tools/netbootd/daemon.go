@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/openseastack/netboot-imager/internal/bootserver"
+	"github.com/openseastack/netboot-imager/internal/client"
 	"github.com/openseastack/netboot-imager/internal/dnsmasq"
 	"github.com/openseastack/netboot-imager/internal/imagestore"
 	"github.com/openseastack/netboot-imager/internal/netboot"
@@ -89,15 +90,15 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return fmt.Errorf("cannot listen on %s for HTTPS: %w; name another address by --tls-listen", d.o.tlsListen, err)
 	}
 	defer tlsListener.Close()
-	client := stations.NewClient(d.token)
-	fleet := redeploy.NewFleet(d.library, d.registry, client.Reboot, d.logf)
+	asks := client.New(d.token)
+	fleet := redeploy.NewFleet(d.library, d.registry, stations.Rebooter(asks), d.logf)
 	gok := redeploy.New(redeploy.Options{
 		Dir: filepath.Join(d.o.dir, "incoming"), Password: password, Allowed: d.allowed, Library: d.library, Fleet: fleet,
 		Tree: d.o.tree, Served: d.served, Certificate: cert, Logf: d.logf,
 	})
 	d.server = bootserver.New(bootserver.Options{
 		Version: version(), Allowed: d.allowed, Token: d.token, ImagerConfig: d.stationConfig, Images: d.images,
-		Stations: d.registry, Receipts: receipts, Trees: d.library, Fleet: fleet, Client: client,
+		Stations: d.registry, Receipts: receipts, Trees: d.library, Fleet: fleet, Client: asks,
 		Gok: gok, TLSPort: tlsListener.Addr().(*net.TCPAddr).Port, HasTLS: cert.Has,
 		BaseURL: d.o.baseURL, KeepEnrolled: d.o.keepEnrolled, Logf: d.logf,
 	})
