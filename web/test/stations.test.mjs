@@ -163,6 +163,7 @@ test("stations that stop answering in mid-write are never good, until they say s
   for (const n of [2, 3]) await item(page, n).locator(".badge", {hasText: "NO ANSWER"}).waitFor();
   for (const n of [2, 3]) await row(page, n).locator(".badge", {hasText: "Lost while it was writing"}).waitFor();
   await title(page, "Flashing 3 stations: 0 good, 2 NOT ANSWERING, 1 to go");
+  assert.match(await text(page, "counts"), /2 online · 1 writing · 2 lost/);
   await shot(page, "stations-silent");
   await accessible(page);
   await control("release");

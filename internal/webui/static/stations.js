@@ -41,7 +41,7 @@ function label(s) {
 // what says more about the state.
 function what(s) {
   const st = s.status || {};
-  if (lost(s)) return "It stopped answering. Its disk is probably half written and does not boot; look at it and write it again.";
+  if (lost(s)) return "It stopped answering. Unless it comes back and says otherwise, its disk is half written, does not boot, and has to be written again.";
   if (busy(s)) return [rate(st.bytes_per_second), st.eta_seconds === undefined ? "" : `${duration(st.eta_seconds)} left`, st.bottleneck ? `slowest: ${st.bottleneck}` : ""].filter((t) => t && t !== "–").join(" · ");
   return s.note || (s.online ? st.error : s.last_seen ? `last seen ${when(s.last_seen)}` : "") || s.retired_by || "";
 }
@@ -96,7 +96,7 @@ function update() {
   $("empty").hidden = list.length > 0;
   $("stations").hidden = list.length === 0;
   const count = (f) => list.filter(f).length;
-  $("counts").textContent = [`${list.length} in all`, `${count((s) => s.online)} online`, `${count(busy)} writing`, `${selected.size} selected`].join(" · ");
+  $("counts").textContent = [`${list.length} in all`, `${count((s) => s.online && !lost(s))} online`, `${count((s) => busy(s) && !lost(s))} writing`, count(lost) && `${count(lost)} lost`, `${selected.size} selected`].filter(Boolean).join(" · ");
   const devices = [...new Set(list.flatMap((s) => (s.disks || []).map((d) => d.device)))].sort();
   if ($("device").length !== devices.length + 1) {
     const before = $("device").value;
