@@ -157,7 +157,7 @@ var imageRows = []row{
 		fault: "a zip archive with the image in it", encode: zipped,
 		status: 422, says: "a zip archive", after: unchanged, peers: true,
 	}, {
-		fault: "a tar archive", encode: piped("sh", "-c", "cat > image && tar -cf - image && rm image"),
+		fault: "a tar archive", encode: piped("sh", "-c", `d=$(mktemp -d) && cat > "$d/image" && tar -C "$d" -cf - image && rm -r "$d"`),
 		status: 422, says: "a tar archive", after: unchanged,
 	}, {
 		fault: "gzip within gzip", format: "gzip", encode: piped("gzip", "-1", "-c"),

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -287,12 +288,21 @@ func (im *imager) cancel() error {
 	return err
 }
 
+// nextPort is where freePort looks next. Ports that the kernel gives out by itself begin at 32768:
+// one of those could be a connection's of another row before the program listens on it.
+var nextPort atomic.Int32
+
+// freePort returns a port that nobody listens on and that no other row of this run has had lately.
 func freePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 20000 {
+		port := 10000 + (os.Getpid()*512+int(nextPort.Add(1)))%20000
+		ln, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port between 10000 and 30000 is free")
+	return 0
 }
