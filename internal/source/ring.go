@@ -25,6 +25,7 @@ type ring struct {
 	sum    hash.Hash
 	err    error // of the source, after the bytes that are in
 	closed bool
+	ended  bool // makeSum has
 
 	taken   atomic.Int64        // out, for anybody
 	starved stopwatch.Stopwatch // the reader's waits for bytes
@@ -79,15 +80,21 @@ func (g *ring) piece(at, n int64) []byte {
 	return g.buf[start:min(int64(len(g.buf)), start+n)]
 }
 
-// makeSum sums what comes in, until all of it came or until close.
+// makeSum sums what comes in, until all of it came. Closing the ring ends it only while
+// the source has not ended: whoever has read to the end may close before the last bytes
+// are summed, and wants their digest all the same.
 func (g *ring) makeSum() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	defer func() {
+		g.ended = true
+		g.moved.Broadcast()
+	}()
 	for {
 		for g.summed == g.in && g.err == nil && !g.closed {
 			g.filled.Wait()
 		}
-		if g.closed || g.summed == g.in {
+		if g.summed == g.in || g.closed && g.err == nil {
 			return
 		}
 		p := g.piece(g.summed, min(chunk, g.in-g.summed))
@@ -99,12 +106,13 @@ func (g *ring) makeSum() {
 	}
 }
 
-// digest returns the SHA-256 of all bytes that are in, when it is made; nil if the ring is
-// closed before. What fills the ring must not do so meanwhile, but may be who asks.
+// digest returns the SHA-256 of all bytes that are in, when it is made; nil if the ring was
+// closed before the source ended. What fills the ring must not do so meanwhile, but may be
+// who asks.
 func (g *ring) digest() []byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.summed < g.in && !g.closed {
+	for g.summed < g.in && !g.ended {
 		g.moved.Wait()
 	}
 	if g.summed < g.in {

@@ -1,6 +1,8 @@
 package source
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"io"
 	"sync"
 	"testing"
@@ -38,4 +40,24 @@ func TestStarved(t *testing.T) {
 		w.Close()
 		goroutines.Wait()
 	})
+}
+
+// TestDigestAfterClose: who has read to the end and closes the ring at once gets the digest
+// of everything, however far behind the sum is.
+func TestDigestAfterClose(t *testing.T) {
+	data := bytes.Repeat([]byte("an image "), 1<<20)
+	want := sha256.Sum256(data)
+	for range 20 {
+		g := newRing(2 * len(data))
+		var goroutines sync.WaitGroup
+		g.start(bytes.NewReader(data), &goroutines)
+		if n, err := io.Copy(io.Discard, g); err != nil || n != int64(len(data)) {
+			t.Fatalf("read %d bytes, %v", n, err)
+		}
+		g.close()
+		if got := g.digest(); !bytes.Equal(got, want[:]) {
+			t.Fatalf("digest %x, want %x", got, want)
+		}
+		goroutines.Wait()
+	}
 }
