@@ -17,6 +17,7 @@ type config struct {
 	Packages      []string
 	EEPROMPackage *string
 	KernelPackage string
+	PackageConfig map[string]struct{ CommandLineFlags []string }
 	Update        *struct{ HTTPPassword string }
 }
 
@@ -48,6 +49,13 @@ func TestConfig(t *testing.T) {
 	}
 	if c.EEPROMPackage == nil || *c.EEPROMPackage != "" {
 		t.Error(`EEPROMPackage is not "": gokrazy would write an EEPROM configuration without network boot`)
+	}
+	// With the usual priority of 1, gokrazy's DHCP client moves the routes that the kernel makes
+	// from 0 to 1, and so does its watcher of the carrier at the same time. Whichever comes
+	// second deletes "the route of priority 0", which to Linux is the first that it finds: the
+	// last one. The station then has an address and no route, for good.
+	if dhcp := c.PackageConfig["github.com/gokrazy/gokrazy/cmd/dhcp"]; !slices.Contains(dhcp.CommandLineFlags, "-extra_route_priority=-1") {
+		t.Errorf("flags of dhcp = %q, lack -extra_route_priority=-1", dhcp.CommandLineFlags)
 	}
 	if c.Update != nil && c.Update.HTTPPassword != "" {
 		t.Error("a password is in git")

@@ -25,6 +25,7 @@ type machine struct {
 	disks   []string
 	dtb     bool     // give it the device tree that was fetched; otherwise QEMU has its own
 	cmdline []string // what this emulation needs
+	askMTU  string   // what it needs besides where DHCP tells an MTU
 	memory  int      // MiB
 	pow2    bool     // the disk's size must be a power of two
 }
@@ -39,10 +40,10 @@ var (
 			"initcall_blacklist=bcm2835_wdt_driver_init",
 			// hw/usb/hcd-dwc2.c in QEMU asks for this one.
 			"dwc_otg.fiq_fsm_enable=0",
-			// Have the kernel ask for the MTU that makes QEMU's USB network four times as
-			// fast: internal/lab says why.
-			"ip=:::::eth0:dhcp",
 		},
+		// Have the kernel ask for the MTU that makes QEMU's USB network four times as fast:
+		// internal/lab says why.
+		askMTU: "ip=:::::eth0:dhcp",
 	}
 	virt = machine{
 		args: []string{"-M", "virt", "-cpu", "cortex-a72", "-smp", "2"}, serial: "ttyAMA0,115200",
@@ -118,7 +119,11 @@ func (vm *VM) args(cfg VMConfig, m *machine) ([]string, error) {
 		memory = cfg.MemoryMiB
 	}
 	cmdline := strings.ReplaceAll(cfg.Boot.Cmdline, "console=serial0,115200", "console="+m.serial)
-	cmdline = strings.Join(append(append([]string{cmdline}, m.cmdline...), cfg.KernelArgs...), " ")
+	words := append([]string{cmdline}, m.cmdline...)
+	if m.askMTU != "" && cfg.Net.TellsMTU() {
+		words = append(words, m.askMTU)
+	}
+	cmdline = strings.Join(append(words, cfg.KernelArgs...), " ")
 	args := append([]string{"-m", strconv.Itoa(memory), "-nodefaults", "-display", "none", "-no-reboot",
 		"-chardev", "file,id=con,append=on,path=" + vm.console, "-append", cmdline}, m.args...)
 	args = append(args, "-serial", "chardev:con",

@@ -24,6 +24,9 @@ type Network interface {
 	// StationAddr is the host:port where the station's port is reached, once it has an
 	// address. In QEMU's user network only some ports can be had: see NewUser.
 	StationAddr(mac string, port int) (string, error)
+	// TellsMTU says whether DHCP tells who asks for it the MTU that makes the USB network of
+	// QEMU's Raspberry Pi 3B fast.
+	TellsMTU() bool
 	// QEMUNetdev is QEMU's argument to -netdev, with id=n0.
 	QEMUNetdev() string
 	// Close ends every program and removes the network.

@@ -45,8 +45,8 @@ type Namespace struct {
 	lease string // as dnsmasq has it
 
 	// state
-	ns    netns.NsHandle
 	mu    sync.Mutex
+	ns    netns.NsHandle
 	procs []*Process
 }
 
@@ -95,7 +95,7 @@ func (n *Namespace) Do(f func() error) error {
 		return fmt.Errorf("finding the network namespace: %w", err)
 	}
 	defer home.Close()
-	if err := netns.Set(n.ns); err != nil {
+	if err := n.enter(); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("entering the network namespace: %w", err)
 	}
@@ -106,6 +106,14 @@ func (n *Namespace) Do(f func() error) error {
 	}
 	runtime.UnlockOSThread()
 	return ferr
+}
+
+// enter moves this thread into the namespace. Connections may still be tried while it is
+// being closed.
+func (n *Namespace) enter() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return netns.Set(n.ns)
 }
 
 // addLinks sets up loopback, a bridge and a tap device.
@@ -191,7 +199,7 @@ func (n *Namespace) startDnsmasq(ctx context.Context, tree string) error {
 
 // Start implements Network.
 func (n *Namespace) Start(cmd *exec.Cmd) (*Process, error) {
-	p, err := start(cmd, func() error { return netns.Set(n.ns) })
+	p, err := start(cmd, n.enter)
 	if err != nil {
 		return nil, err
 	}
@@ -233,6 +241,9 @@ func (n *Namespace) StationAddr(mac string, port int) (string, error) {
 	}
 	return net.JoinHostPort(addr, strconv.Itoa(port)), nil
 }
+
+// TellsMTU implements Network.
+func (n *Namespace) TellsMTU() bool { return true }
 
 // QEMUNetdev implements Network.
 func (n *Namespace) QEMUNetdev() string {

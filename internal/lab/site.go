@@ -198,6 +198,9 @@ func (p *Port) StationAddr(mac string, port int) (string, error) {
 	return p.site.router.StationAddr(mac, port)
 }
 
+// TellsMTU implements Network: the router knows nothing of it.
+func (p *Port) TellsMTU() bool { return false }
+
 // QEMUNetdev implements Network.
 func (p *Port) QEMUNetdev() string {
 	return "tap,id=n0,ifname=" + p.tap + ",script=no,downscript=no"

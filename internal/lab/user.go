@@ -125,6 +125,9 @@ func (u *User) StationAddr(_ string, port int) (string, error) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p)), nil
 }
 
+// TellsMTU implements Network.
+func (u *User) TellsMTU() bool { return false }
+
 // QEMUNetdev implements Network.
 func (u *User) QEMUNetdev() string {
 	s := "user,id=n0"
