@@ -111,7 +111,7 @@ func newPi(t testing.TB, model string, diskSize int64, img, data []byte) *pi {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pi{net: n, Pi: &emupi.Pi{Model: m, Net: n, Dir: dir}, image: img, file: filepath.Join(dir, "disk.img"), old: oldSystem(diskSize)}
+	p := &pi{net: n, Pi: &emupi.Pi{Model: m, Net: n, Dir: dir, Note: func(s string) { t.Log(s) }}, image: img, file: filepath.Join(dir, "disk.img"), old: oldSystem(diskSize)}
 	if err := emupi.CreateDisk(m, p.file, diskSize); err != nil {
 		t.Fatal(err)
 	}
@@ -161,34 +161,15 @@ func (p *pi) on(t testing.TB) *emupi.VM {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Minute, errors.New("twenty minutes are over"))
 	defer cancel()
-	vm := p.boot(t, ctx)
+	vm, _, err := p.Netboot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(vm.Kill)
 	if _, err := p.Station(8888).WaitHealthy(ctx, vm); err != nil {
 		t.Fatal(err)
 	}
 	return vm
-}
-
-// boot turns it on and waits until its kernel says something. QEMU's Pi 3B sometimes hangs before
-// that, when nothing has touched the disk yet: it is turned on again then.
-func (p *pi) boot(t testing.TB, ctx context.Context) *emupi.VM {
-	t.Helper()
-	for range 5 {
-		vm, _, err := p.Netboot(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(vm.Kill)
-		ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("two minutes are over"))
-		err = vm.WaitConsole(ctx, "Linux version")
-		cancel()
-		if err == nil {
-			return vm
-		}
-		vm.Kill()
-		t.Logf("the emulated Pi did not start, and is turned on again: %v", err)
-	}
-	t.Fatal("the emulated Pi does not start")
-	return nil
 }
 
 // end is how a write ended.
