@@ -98,14 +98,14 @@ func (m *imager) write(ctx context.Context, url, device string, verify bool) (Sa
 		return s, err
 	}
 	req.Header.Set("X-Netboot-Token", benchToken)
-	start := time.Now()
+	start, busy := time.Now(), busySeconds()
 	resp, err := m.client.Do(req)
 	if err != nil {
 		return s, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	s.Seconds = time.Since(start).Seconds()
+	s.Seconds, s.Busy = time.Since(start).Seconds(), busySeconds()-busy
 	if err != nil {
 		return s, err
 	}

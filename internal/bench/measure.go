@@ -15,6 +15,7 @@ import (
 type Sample struct {
 	Seconds float64 `json:"seconds"` // wall
 	CPU     float64 `json:"cpu"`     // seconds, user and system, of all processes of the contender
+	Busy    float64 `json:"busy"`    // CPU seconds of the whole machine: image server and kernel threads, too
 	RSS     int64   `json:"rss"`     // peak of the largest process, bytes; not below this program's own
 	Fetched int64   `json:"fetched"` // bytes that the image server sent
 	Written int64   `json:"written"` // bytes that were written to disks; zeroing does not count
@@ -36,12 +37,12 @@ func timed(ctx context.Context, where in, argv ...string) (Sample, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	start := time.Now()
+	start, busy := time.Now(), busySeconds()
 	if err := where(cmd.Start); err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", argv[0], err)
 	}
 	err := cmd.Wait()
-	s := Sample{Seconds: time.Since(start).Seconds()}
+	s := Sample{Seconds: time.Since(start).Seconds(), Busy: busySeconds() - busy}
 	if err != nil {
 		return s, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}

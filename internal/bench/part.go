@@ -3,9 +3,11 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,16 +18,22 @@ import (
 )
 
 // Part does one part of the imager's work alone, with the imager's own code, and writes
-// to the file out how many seconds it took: "decode FILE" decodes to nowhere, "write
-// FILE DEVICE" writes an image out of memory.
+// to the file out how many seconds it took, and how many CPU seconds the whole machine:
+// "decode FILE" decodes to nowhere, "decode-by-one FILE" does so in one goroutine, "write
+// FILE DEVICE" writes an image out of memory, "hash FILE…" makes digests.
 func Part(ctx context.Context, out string, args []string) error {
 	var (
-		took time.Duration
+		took spent
 		err  error
 	)
 	switch {
 	case len(args) == 2 && args[0] == "decode":
 		took, err = decodeAlone(args[1])
+	case len(args) == 2 && args[0] == "decode-by-one":
+		runtime.GOMAXPROCS(1)
+		took, err = decodeAlone(args[1])
+	case len(args) > 1 && args[0] == "hash":
+		took, err = hashAlone(args[1:])
 	case len(args) == 3 && args[0] == "write":
 		took, err = writeAlone(ctx, args[1], args[2])
 	default:
@@ -34,47 +42,85 @@ func Part(ctx context.Context, out string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, fmt.Appendln(nil, took.Seconds()), 0o600)
+	return os.WriteFile(out, fmt.Appendln(nil, took.seconds, took.busy), 0o600)
 }
 
-func decodeAlone(path string) (time.Duration, error) {
+// spent is what a part took: wall seconds, and CPU seconds of the whole machine.
+type spent struct{ seconds, busy float64 }
+
+var none spent
+
+// stopwatch returns a function that says what was spent since.
+func stopwatch() func() spent {
+	start, busy := time.Now(), busySeconds()
+	return func() spent { return spent{time.Since(start).Seconds(), busySeconds() - busy} }
+}
+
+// mapped maps a file, all of it in memory.
+func mapped(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer f.Close()
-	start := time.Now()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, int(fi.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	return data, nil
+}
+
+// hashAlone makes the SHA-256 of each file.
+func hashAlone(paths []string) (spent, error) {
+	var all [][]byte
+	for _, path := range paths {
+		data, err := mapped(path)
+		if err != nil {
+			return none, err
+		}
+		defer unix.Munmap(data)
+		all = append(all, data)
+	}
+	spent := stopwatch()
+	for _, data := range all {
+		sha256.Sum256(data)
+	}
+	return spent(), nil
+}
+
+func decodeAlone(path string) (spent, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return none, err
+	}
+	defer f.Close()
+	spent := stopwatch()
 	dec, err := source.Decode(f)
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	defer dec.Close()
 	buf := disk.AlignedBuffer(4 << 20)
 	for {
 		if _, err := dec.Read(buf); err == io.EOF {
-			return time.Since(start), nil
+			return spent(), nil
 		} else if err != nil {
-			return 0, err
+			return none, err
 		}
 	}
 }
 
 // writeAlone writes what is not zero, in blocks as large as the imager's and two at a
 // time, and zeroes the rest.
-func writeAlone(ctx context.Context, path, device string) (time.Duration, error) {
+func writeAlone(ctx context.Context, path, device string) (spent, error) {
 	const block = 4 << 20
-	f, err := os.Open(path)
+	data, err := mapped(path)
 	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(fi.Size()), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_POPULATE)
-	if err != nil {
-		return 0, fmt.Errorf("map %s: %w", path, err)
+		return none, err
 	}
 	defer unix.Munmap(data)
 	nothing := make([]byte, 1<<20)
@@ -96,10 +142,10 @@ func writeAlone(ctx context.Context, path, device string) (time.Duration, error)
 
 	d, err := disk.Host.Open(device, []string{device})
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	defer d.Close()
-	start := time.Now()
+	spent := stopwatch()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
 	for _, p := range pieces {
@@ -115,10 +161,10 @@ func writeAlone(ctx context.Context, path, device string) (time.Duration, error)
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return 0, err
+		return none, err
 	}
 	if err := d.Sync(); err != nil {
-		return 0, err
+		return none, err
 	}
-	return time.Since(start), nil
+	return spent(), nil
 }

@@ -13,6 +13,7 @@ import (
 // Results are all samples of a run.
 type Results struct {
 	Machine string               `json:"machine"`
+	Cores   int                  `json:"cores"`
 	Quick   bool                 `json:"quick,omitempty"`
 	Images  map[string]ImageInfo `json:"images"`
 	Cases   []CaseResult         `json:"cases"`
@@ -85,6 +86,11 @@ func (r *CaseResult) median(name string, f func(Sample) float64) float64 {
 // seconds is the median wall time.
 func (r *CaseResult) seconds(name string) float64 {
 	return r.median(name, func(s Sample) float64 { return s.Seconds })
+}
+
+// busy is the median of the whole machine's CPU seconds.
+func (r *CaseResult) busy(name string) float64 {
+	return r.median(name, func(s Sample) float64 { return s.Busy })
 }
 
 // limit is the slowest part alone, and which it is.

@@ -96,7 +96,7 @@ func Run(ctx context.Context, opt Options) (res *Results, err error) {
 	if err := e.makeImages(ctx); err != nil {
 		return nil, err
 	}
-	res = &Results{Machine: machine(), Quick: opt.Quick, Images: map[string]ImageInfo{}}
+	res = &Results{Machine: machine(), Cores: cores(), Quick: opt.Quick, Images: map[string]ImageInfo{}}
 	for i, img := range e.images {
 		res.Images[imageNames[i]] = ImageInfo{img.Logical, img.Data, img.Sizes}
 	}
@@ -106,7 +106,7 @@ func Run(ctx context.Context, opt Options) (res *Results, err error) {
 	}
 	p := &progress{out: opt.Out, start: time.Now()}
 	for _, c := range cases {
-		p.total += opt.Rounds * len(e.contenders(c))
+		p.total += e.rounds(c) * len(e.contenders(c))
 	}
 	for _, c := range cases {
 		r, err := e.measure(ctx, c, p)
@@ -253,7 +253,7 @@ func (e *env) place(ctx context.Context, group string) (*place, error) {
 
 // contenders lists who takes part in a case.
 func (e *env) contenders(c *Case) []contender {
-	all := append(e.alone(), e.ours(Ours), e.ours(Verified))
+	all := append(e.alone(c), e.ours(Ours), e.ours(Verified))
 	if c.target.loop != nil && (c.Group == "loop" || c.Group == "card") {
 		all = append(all, e.ours(Reflash))
 	}
@@ -267,6 +267,15 @@ func (e *env) contenders(c *Case) []contender {
 	return append(all, peers...)
 }
 
+// rounds is how often everybody has a turn. A round less will do for what takes minutes,
+// and for wires and media whose speed is set.
+func (e *env) rounds(c *Case) int {
+	if c.Group != "loop" || strings.HasPrefix(c.Format, "xz") {
+		return max(1, e.opt.Rounds-1)
+	}
+	return e.opt.Rounds
+}
+
 // measure has all contenders of a case take turns.
 func (e *env) measure(ctx context.Context, c *Case, p *progress) (*CaseResult, error) {
 	r := &CaseResult{Case: *c, Samples: map[string][]Sample{}}
@@ -274,7 +283,7 @@ func (e *env) measure(ctx context.Context, c *Case, p *progress) (*CaseResult, e
 	for _, cont := range all {
 		r.Order = append(r.Order, cont.name)
 	}
-	for round := range e.opt.Rounds {
+	for round := range e.rounds(c) {
 		for _, cont := range all {
 			if cont.name != Reflash { // which finds what the one before it left
 				if err := c.target.clear(); err != nil {

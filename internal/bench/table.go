@@ -17,7 +17,7 @@ var groupTitles = map[string]string{
 // Markdown is the results as tables.
 func (r *Results) Markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Machine: %s. Medians of the rounds that the headings say, everybody in turn.\n\n", r.Machine)
+	fmt.Fprintf(&b, "Machine: %s. Medians of the rounds that the tables say, everybody in turn.\n\n", r.Machine)
 	for _, name := range []string{"large", "small"} {
 		img, ok := r.Images[name]
 		if !ok {
@@ -33,20 +33,13 @@ func (r *Results) Markdown() string {
 		b.Reset()
 		b.WriteString(s)
 	}
-	b.WriteString("### Targets\n\n| target | measured | |\n| --- | --- | --- |\n")
-	for _, t := range r.judge() {
-		verdict := "reached"
-		if t.got > t.most {
-			verdict = "**missed**"
-		}
-		fmt.Fprintf(&b, "| %s ≤ %.2f | %.2f | %s |\n", t.what, t.most, t.got, verdict)
-	}
+	r.targets(&b)
 	for _, group := range Groups {
 		cases := r.group(group)
 		if len(cases) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n### %s (rounds: %d)\n\n", groupTitles[group], cases[0].rounds())
+		fmt.Fprintf(&b, "\n### %s\n\n", groupTitles[group])
 		r.wall(&b, cases)
 		r.stages(&b, cases)
 		r.cost(&b, cases)
@@ -66,8 +59,8 @@ func (r *Results) group(name string) []*CaseResult {
 
 // wall is the table of times.
 func (r *Results) wall(b *strings.Builder, cases []*CaseResult) {
-	b.WriteString("Seconds. ×: how many times the limit, or the peer's time, the imager took.\n\n")
-	b.WriteString("| format | image | download, decode, write alone | imager | × limit | verified | again | peers: s (imager ×, verified ×) |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("Seconds. ×: how many times the limit, or the peer's time, the imager took. CPU: what all parts and SHA-256 need of the processor, divided by its cores.\n\n")
+	b.WriteString("| format | image, rounds | download, decode, write alone | CPU | imager | × limit | verified | again | peers: s (imager ×, verified ×) |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, c := range cases {
 		name, limit := c.limit()
 		alone := make([]string, len(limits))
@@ -86,7 +79,11 @@ func (r *Results) wall(b *strings.Builder, cases []*CaseResult) {
 		if s := c.seconds(Reflash); s > 0 {
 			again = fmt.Sprintf("%.2f", s)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %.2f | %.2f | %.2f | %s | %s |\n", c.Format, c.Image, strings.Join(alone, ", "),
+		processor := "–"
+		if _, s := r.processor(c); s > 0 {
+			processor = fmt.Sprintf("%.2f", s)
+		}
+		fmt.Fprintf(b, "| %s | %s, %d | %s | %s | %.2f | %.2f | %.2f | %s | %s |\n", c.Format, c.Image, c.rounds(), strings.Join(alone, ", "), processor,
 			c.seconds(Ours), c.seconds(Ours)/limit, c.seconds(Verified), again, escape(strings.Join(peers, "; ")))
 	}
 }
@@ -96,7 +93,7 @@ func (r *CaseResult) peers() []string {
 	var names []string
 	for _, name := range r.Order {
 		switch name {
-		case Download, Decode, Write, Ours, Verified, Reflash:
+		case Download, Decode, Write, Hash, DecodeBy, Ours, Verified, Reflash:
 		default:
 			names = append(names, name)
 		}
@@ -106,11 +103,12 @@ func (r *CaseResult) peers() []string {
 
 // stages is the table of where the imager's time goes.
 func (r *Results) stages(b *strings.Builder, cases []*CaseResult) {
-	b.WriteString("\nThe imager's stages in seconds, as in its receipt, verified.\n\n")
-	b.WriteString("| format | wipe | write | flush | read back | first MiB | bottleneck |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("\nThe imager's stages in seconds, as in its receipt, verified; how many of the cores were busy meanwhile, with whatever.\n\n")
+	b.WriteString("| format | wipe | write | flush | read back | first MiB | bottleneck | busy cores |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, c := range cases {
 		p := c.phases(Verified)
-		fmt.Fprintf(b, "| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %s |\n", c.Format, p.Wipe, p.Write, p.Sync, p.Verify, p.Finish, c.first(Verified).Bottleneck)
+		fmt.Fprintf(b, "| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %s | %.1f |\n", c.Format, p.Wipe, p.Write, p.Sync, p.Verify, p.Finish, c.first(Verified).Bottleneck,
+			c.busy(Verified)/max(c.seconds(Verified), 1e-9))
 	}
 }
 
