@@ -205,7 +205,7 @@ func pages(t *testing.T, res *Results) {
 	if !strings.HasPrefix(text, "before\n"+beginMark) || !strings.HasSuffix(text, endMark+"\nafter\n") || strings.Contains(text, "old") {
 		t.Errorf("the page around the tables changed:\n%s", text)
 	}
-	for _, want := range []string{"| gzip | large |", "curl \\| pigz -d \\| dd", "bmaptool with a bmap", "peak RSS"} {
+	for _, want := range []string{"| gzip | large, 1 |", "curl \\| pigz -d \\| dd", "bmaptool with a bmap", "peak RSS"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}
