@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,8 +128,9 @@ func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	imager := filepath.Join(dir, "imager")
 	flashtest.Run(t, "go", "build", "-o", imager, "../../imager")
+	t.Chdir(dir) // the usual directory is not an absolute path either
 	res, err := Run(t.Context(), Options{
-		Dir: dir, Data: files(t, 8<<20), Imager: imager, Rounds: 1, Out: t.Output(),
+		Dir: ".", Data: files(t, 8<<20), Imager: imager, Rounds: 1, Out: t.Output(),
 		Formats: []string{"gzip"},
 		sizes:   [2]imageSize{{16 << 20, 4 << 20}, {24 << 20, 8 << 20}},
 	})
@@ -322,5 +324,78 @@ func TestJudge(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// stopAt cancels when a text is written to it.
+type stopAt struct {
+	text   string
+	cancel context.CancelFunc
+}
+
+func (s stopAt) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), s.text) {
+		s.cancel()
+	}
+	return len(p), nil
+}
+
+// TestInterrupted: what was measured before a run ended early is not lost.
+func TestInterrupted(t *testing.T) {
+	flashtest.NeedRoot(t)
+	dir := t.TempDir()
+	imager := filepath.Join(dir, "imager")
+	flashtest.Run(t, "go", "build", "-o", imager, "../../imager")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	res, err := Run(ctx, Options{
+		Dir: dir, Data: files(t, 8<<20), Imager: imager, Rounds: 1, Out: stopAt{"file, gzip: write alone", cancel},
+		Formats: []string{"gzip"}, Groups: []string{"loop", "file"}, NoPeers: true,
+		sizes: [2]imageSize{{16 << 20, 4 << 20}, {24 << 20, 8 << 20}},
+	})
+	if err == nil {
+		t.Fatal("an interrupted run ended well")
+	}
+	if len(res.Cases) != 1 || res.Cases[0].Group != "loop" || res.Cases[0].seconds(Verified) == 0 {
+		t.Errorf("%v: the results are %+v", err, res)
+	}
+}
+
+func TestForecast(t *testing.T) {
+	s := func(seconds float64) []Sample { return []Sample{{Seconds: seconds, Busy: 2 * seconds, Fetched: 450e6}} }
+	image := ImageInfo{Logical: 2 << 30, Data: 900e6, Sizes: map[string]int64{"raw": 2 << 30, "gzip": 500e6, "bgzip": 500e6}}
+	r := &Results{Cores: 2, Images: map[string]ImageInfo{"large": image}, Cases: []CaseResult{
+		{Case: Case{Group: "loop", Format: "raw", Image: "large"}, Samples: map[string][]Sample{Hash: s(1), Download: s(1), Decode: s(0.1), Write: s(0.4)}},
+		{Case: Case{Group: "loop", Format: "gzip", Image: "large"}, Samples: map[string][]Sample{Hash: s(1.5), Download: s(1), Decode: s(2), Write: s(0.5)}},
+		{Case: Case{Group: "loop", Format: "bgzip", Image: "large"}, Samples: map[string][]Sample{Hash: s(1.5), Download: s(1), Decode: s(2), Write: s(0.5)}},
+	}}
+	if f, ok := r.forecast(&r.Cases[1]); ok {
+		t.Errorf("without a wire: %v", f)
+	}
+	r.Cases = append(r.Cases, CaseResult{Case: Case{Group: "1gbit", Format: "gzip", Image: "large"}, Samples: map[string][]Sample{Download: s(4)}})
+	for _, tt := range []struct {
+		c        int
+		parts    [4]float64
+		cpu      float64
+		one, six string
+		headroom float64
+	}{
+		{1, [4]float64{500 / 112.5, 2, 1, 2}, 10, "network", "all cores", 500 / 112.5 / 2.5},
+		{2, [4]float64{500 / 112.5, 1, 1, 2}, 10, "network", "all cores", 500 / 112.5 / 2.5},
+		{0, [4]float64{(2 << 30) / 112.5e6, 0.1, 1, 2}, 5, "network", "network", (2 << 30) / 112.5e6 / 1.25},
+	} {
+		f, ok := r.forecast(&r.Cases[tt.c])
+		if !ok || f.parts != tt.parts || f.cpu != tt.cpu || math.Abs(f.headroom()-tt.headroom) > 1e-9 {
+			t.Errorf("%s: got %v, %v, %g; want %v", r.Cases[tt.c].Format, f, ok, f.headroom(), tt)
+		}
+		if one, _ := f.slowest(1); one != tt.one {
+			t.Errorf("%s: the slowest is %s", r.Cases[tt.c].Format, one)
+		}
+		if six, _ := f.slowest(6); six != tt.six {
+			t.Errorf("%s: with cores six times slower, the slowest is %s", r.Cases[tt.c].Format, six)
+		}
+	}
+	if page := r.Markdown(); !strings.Contains(page, "| gzip | 4.4 | 2.0 | 1.0 | 2.0 | 2.5 | network, 4.4 s | all cores, 7.5 s | 1.8 |") {
+		t.Errorf("the page: %s", page)
 	}
 }

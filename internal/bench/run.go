@@ -81,8 +81,12 @@ type env struct {
 	close  []func() error
 }
 
-// Run measures and returns the results. Progress goes to opt.Out.
+// Run measures and returns the results; with an error, those of the cases that had ended
+// before, if there are any. Progress goes to opt.Out.
 func Run(ctx context.Context, opt Options) (res *Results, err error) {
+	if opt.Dir, err = filepath.Abs(opt.Dir); err != nil { // the imager wants a disk's whole path
+		return nil, err
+	}
 	e := &env{opt: opt, imager: opt.Imager}
 	defer func() {
 		for _, f := range slices.Backward(e.close) {
@@ -111,7 +115,7 @@ func Run(ctx context.Context, opt Options) (res *Results, err error) {
 	for _, c := range cases {
 		r, err := e.measure(ctx, c, p)
 		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", c.Group, c.Format, err)
+			return res, fmt.Errorf("%s, %s: %w", c.Group, c.Format, err)
 		}
 		res.Cases = append(res.Cases, *r)
 	}

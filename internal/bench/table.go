@@ -34,6 +34,7 @@ func (r *Results) Markdown() string {
 		b.WriteString(s)
 	}
 	r.targets(&b)
+	r.forecasts(&b)
 	for _, group := range Groups {
 		cases := r.group(group)
 		if len(cases) == 0 {

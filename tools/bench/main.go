@@ -94,8 +94,9 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 				return err
 			}
 		}
-		if res, err = bench.Run(ctx, opt); err != nil {
-			return err
+		res, err = bench.Run(ctx, opt)
+		if err != nil {
+			return errors.Join(err, keep(res, opt.Dir))
 		}
 		if last != nil {
 			if err := last.Add(res); err != nil {
@@ -113,6 +114,21 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	return res.WriteDocs(*docs)
 }
+
+// keep stores the results of a run that failed, if it has any, for -add to go on with.
+func keep(res *bench.Results, dir string) error {
+	if res == nil || len(res.Cases) == 0 {
+		return nil
+	}
+	path := filepath.Join(dir, unfinished)
+	if err := res.Save(path); err != nil {
+		return err
+	}
+	return fmt.Errorf("what was measured before is in %s; rename it to results.json and measure the rest with -add", path)
+}
+
+// unfinished is the file for the results of a run that failed.
+const unfinished = "unfinished.json"
 
 // list parses a comma-separated flag; each word has to be one of known.
 func list(flag, value string, known []string) ([]string, error) {
