@@ -14,9 +14,9 @@ import (
 	"github.com/openseastack/netboot-imager/internal/flashtest"
 )
 
-// TestLoad has 200 clients watch a write: half of them ask for /status twice a second, half hold
-// /events. All must be answered, and the write must succeed. How fast it all was is for
-// the page; no test depends on it.
+// TestLoad has 200 clients watch a write: half of them ask for /status twice a second, each at
+// moments of its own, half hold /events. All must be answered, and the write must succeed.
+// How fast it all was is for the page; no test depends on it.
 func TestLoad(t *testing.T) {
 	bin := binary{path: need(t, program)}
 	img := largeImage(t)
@@ -33,7 +33,7 @@ func TestLoad(t *testing.T) {
 		if watch {
 			for i := range clients {
 				if i%2 == 0 {
-					wg.Go(func() { w.poll(ctx, im) })
+					wg.Go(func() { w.poll(ctx, im, pollEvery*time.Duration(i)/clients) })
 				} else {
 					wg.Go(func() { w.listen(ctx, im) })
 				}
@@ -94,8 +94,17 @@ type watched struct {
 	errs   []error
 }
 
-func (w *watched) poll(ctx context.Context, im *imager) {
-	tick := time.NewTicker(500 * time.Millisecond)
+// pollEvery is how often a client asks for /status.
+const pollEvery = 500 * time.Millisecond
+
+// poll asks for /status, first after some time.
+func (w *watched) poll(ctx context.Context, im *imager, first time.Duration) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(first):
+	}
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		begin := time.Now()
@@ -129,6 +138,7 @@ func (w *watched) poll(ctx context.Context, im *imager) {
 	}
 }
 
+// listen holds /events.
 func (w *watched) listen(ctx context.Context, im *imager) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, im.base+"/events", nil)
 	if err != nil {
