@@ -159,12 +159,12 @@ var diskRows = []row{
 		}),
 		status: 500, says: "may still start", after: cleared,
 	}, {
-		fault: "very slow: 0.2 s for each write of up to 512 KiB", slow: true, disk: broken(func(m *medium) {
+		fault: "very slow: 0.2 s for each write of up to 512 KiB", disk: broken(func(m *medium) {
 			m.onWrite = func(int64, []byte) syscall.Errno { time.Sleep(200 * time.Millisecond); return 0 } // it is a row about time
 		}),
 		status: 200, after: whole, peers: true,
 	}, {
-		fault: "hangs in mid-write, for good", config: short, slow: true, disk: hanging,
+		fault: "hangs in mid-write, for good", config: short, disk: hanging,
 		status: 504, says: "does not respond", after: cleared,
 	}, {
 		fault: "ENOSPC: a file-backed disk on a file system that is full", disk: fullDisk,

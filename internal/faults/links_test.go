@@ -26,19 +26,19 @@ func TestLinks(t *testing.T) {
 
 var linkRows = []row{
 	{
-		fault: "a link that loses 5 % of all packets (by nftables)", place: lossy(5), slow: true,
+		fault: "a link that loses 5 % of all packets (by nftables)", place: lossy(5),
 		status: 200, after: whole,
 	}, {
-		fault: "a link that loses 20 % of all packets", place: lossy(20), format: "gzip", slow: true,
+		fault: "a link that loses 20 % of all packets", place: lossy(20), format: "gzip",
 		status: 200, after: whole,
 	}, {
-		fault: "a link with 200 ms of latency (toxiproxy)", url: through(`{"type": "latency", "attributes": {"latency": 200, "jitter": 50}}`), slow: true,
+		fault: "a link with 200 ms of latency (toxiproxy)", url: through(`{"type": "latency", "attributes": {"latency": 200, "jitter": 50}}`),
 		status: 200, after: whole,
 	}, {
-		fault: "a link with 500 kB/s", format: "gzip", url: through(`{"type": "bandwidth", "attributes": {"rate": 500}}`), slow: true,
+		fault: "a link with 500 kB/s", format: "gzip", url: through(`{"type": "bandwidth", "attributes": {"rate": 500}}`),
 		status: 200, after: whole,
 	}, {
-		fault: "a link that delivers a few hundred bytes at a time, and in between waits", format: "gzip", url: through(`{"type": "slicer", "attributes": {"average_size": 20000, "size_variation": 10000, "delay": 2000}}`), slow: true,
+		fault: "a link that delivers a few hundred bytes at a time, and in between waits", format: "gzip", url: through(`{"type": "slicer", "attributes": {"average_size": 20000, "size_variation": 10000, "delay": 2000}}`),
 		status: 200, after: whole,
 	}, {
 		fault: "a proxy that ends each connection after 1,000,000 bytes", url: through(`{"type": "limit_data", "attributes": {"bytes": 1000000}}`),
@@ -57,11 +57,11 @@ var linkRows = []row{
 		},
 		status: 502, after: unchanged,
 	}, {
-		fault: "a large image (1 GiB in the full run), every connection broken after a sixteenth of it", image: largeImage, disk: largeDisk, slow: true,
+		fault: "a large image (1 GiB in the full run), every connection broken after a sixteenth of it", image: largeImage, disk: largeDisk,
 		serve:  func(t testing.TB, s *flashtest.Server) { s.DropAfter = int64(len(s.Data) / 16) },
 		status: 200, after: whole, check: retried(15),
 	}, {
-		fault: "the same, gzip, resets", image: largeImage, disk: largeDisk, format: "gzip", slow: true,
+		fault: "the same, gzip, resets", image: largeImage, disk: largeDisk, format: "gzip",
 		serve:  func(t testing.TB, s *flashtest.Server) { s.DropAfter, s.Reset = int64(len(s.Data)/16), true },
 		status: 200, after: whole, check: retried(15),
 	}, {

@@ -46,7 +46,6 @@ type row struct {
 	check  func(o *outcome) error // what else must be so; may be nil
 
 	peers bool // the same can be done to other tools
-	slow  bool // takes more than a few seconds
 }
 
 // outcome is what came of a row.
