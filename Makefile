@@ -24,7 +24,7 @@ deps-test:
 	@tools/install-deps.sh test
 
 .PHONY: faults
-faults: deps-test ## the whole fault matrix, about an hour, and docs/faults.md from it (flags: FAULTS='-run TestDisk')
+faults: deps-test ## the whole fault matrix, three quarters of an hour, and docs/faults.md from it (flags: FAULTS='-run TestDisk')
 	$(GO) test ./internal/faults -count=1 -timeout 4h $(FAULTS) -args -full -page
 
 .PHONY: fuzz
