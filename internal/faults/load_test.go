@@ -18,13 +18,34 @@ import (
 // moments of its own, half hold /events. All must be answered, and the write must succeed.
 // How fast it all was is for the page; no test depends on it.
 func TestLoad(t *testing.T) {
+	tests := []struct {
+		name   string
+		place  func(testing.TB) *place
+		rounds int
+	}{
+		{"nothing but the processor is slow", func(testing.TB) *place { return loopback }, sometimes(1, 5)},
+		{"a wire of 1 Gbit/s is slow", wired(1e9), sometimes(1, 3)},
+	}
+	slots := recordSlots(abuse, len(tests))
+	for i, tt := range tests {
+		slots[i].Fault = "200 clients watch a write, 100 on /status twice a second, 100 on /events; " + tt.name
+		t.Run(tt.name, func(t *testing.T) { load(t, tt.place(t), tt.rounds, slots[i]) })
+	}
+}
+
+// load measures writes alone and with clients, in turn, so that what else the machine does
+// hits both.
+func load(t *testing.T, at *place, rounds int, slot *record) {
 	bin := binary{path: need(t, program)}
 	img := largeImage(t)
-	s := flashtest.NewServer(t, img)
+	s := flashtest.ServeOn(t, img, at.listen(t))
+	if !*full {
+		s.Slow = time.Millisecond // a small image is written before all clients are there
+	}
 	d := largeDisk(t)
 	const clients = 200
 	write := func(watch bool) (time.Duration, *watched) {
-		im := startImager(t, bin, d.dev, nil)
+		im := startIn(t, at, bin, t.TempDir(), d.dev, nil)
 		defer im.stop(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -52,13 +73,12 @@ func TestLoad(t *testing.T) {
 		}
 		return took, w
 	}
-	slot := recordSlots(abuse, 1)[0]
-	// Taking turns, so that what else the machine does hits both.
 	var alone, crowded []time.Duration
 	var all watched
-	rounds := sometimes(1, 5)
 	for range rounds {
+		d.reset(t)
 		a, _ := write(false)
+		d.reset(t)
 		b, w := write(true)
 		alone, crowded = append(alone, a), append(crowded, b)
 		all.took, all.events = append(all.took, w.took...), all.events+w.events
@@ -81,7 +101,7 @@ func TestLoad(t *testing.T) {
 	if after != whole {
 		t.Errorf("the disk is %s", after)
 	}
-	*slot = record{Fault: "200 clients watch a write, 100 on /status twice a second, 100 on /events", Status: 200, Says: says, After: string(after), Took: b, Count: 2 * rounds}
+	*slot = record{Fault: slot.Fault, Status: 200, Says: says, After: string(after), Took: b, Count: 2 * rounds}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -112,7 +132,7 @@ func (w *watched) poll(ctx context.Context, im *imager, first time.Duration) {
 		if err != nil {
 			panic(err)
 		}
-		resp, err := client.Do(req)
+		resp, err := im.client.Do(req)
 		if err == nil {
 			_, err = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
@@ -144,7 +164,7 @@ func (w *watched) listen(ctx context.Context, im *imager) {
 	if err != nil {
 		panic(err)
 	}
-	resp, err := client.Do(req)
+	resp, err := im.client.Do(req)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.mu.Lock()

@@ -91,6 +91,34 @@ func lossy(percent int) func(t testing.TB) *place {
 	}
 }
 
+// wired is a namespace at a wire that carries that many bits per second from the image server.
+func wired(bits int64) func(t testing.TB) *place {
+	return func(t testing.TB) *place {
+		t.Helper()
+		flashtest.NeedRoot(t)
+		w, err := lab.NewWire(t.Context(), bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return &place{
+			host: "127.0.0.1", do: w.Client.Do, client: lab.Client(w.Client),
+			keys: map[string]any{"allowed_ips": []string{"127.0.0.1", w.Server.Server()}},
+			listen: func(t testing.TB) net.Listener {
+				ln, err := w.Server.Listen(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return ln
+			},
+		}
+	}
+}
+
 // named is a namespace with name servers: good.test is the namespace's own address,
 // evil.test and rebinding.test another one, where an image is served, too.
 func named(t testing.TB) *place {
