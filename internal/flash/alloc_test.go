@@ -37,6 +37,7 @@ func (e *endless) Read(p []byte) (int, error) {
 func (e *endless) Taken() int64              { return e.at }
 func (e *endless) Retries() int64            { return 0 }
 func (e *endless) Starved() time.Duration    { return 0 }
+func (e *endless) Receiving() time.Duration  { return 0 }
 func (e *endless) Transfer() source.Transfer { return source.Transfer{Bytes: e.size} }
 func (e *endless) Interrupt()                {}
 func (e *endless) Again(context.Context, int64) (io.ReadCloser, error) {

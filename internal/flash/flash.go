@@ -50,7 +50,8 @@ type Image interface {
 	io.Reader     // image bytes; io.EOF only at a clean and complete end
 	Taken() int64 // downloaded bytes that were decoded
 	Retries() int64
-	Starved() time.Duration    // waited for the network
+	Starved() time.Duration    // Read has waited for the network
+	Receiving() time.Duration  // the network has been waited for, by Read or ahead of it
 	Transfer() source.Transfer // after io.EOF
 	Again(ctx context.Context, off int64) (io.ReadCloser, error)
 	Interrupt() // ends a Read that waits

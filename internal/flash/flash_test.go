@@ -599,10 +599,12 @@ func TestBottleneck(t *testing.T) {
 		c    counters
 		want string
 	}{
-		{counters{starved: 8 * s / 10}, BottleneckNetwork},
-		{counters{diskWait: 8 * s / 10}, BottleneckDisk},
+		{counters{starved: 8 * s / 10, receiving: s}, BottleneckNetwork},
+		{counters{starved: 4 * s / 10, receiving: 9 * s / 10}, BottleneckNetwork}, // and decoding takes 6 tenths
+		{counters{starved: s / 10, receiving: 3 * s / 10}, BottleneckDecompress},
+		{counters{diskWait: 8 * s / 10, receiving: s / 10}, BottleneckDisk},
 		{counters{}, BottleneckDecompress},
-		{counters{format: source.Raw, starved: s / 10}, BottleneckNetwork},
+		{counters{format: source.Raw, starved: s / 10, receiving: s / 10}, BottleneckNetwork},
 		{counters{format: source.Raw, diskWait: s / 10}, BottleneckDisk},
 	}
 	for _, tt := range tests {

@@ -64,12 +64,13 @@ type Progress struct {
 
 // counters are what a sample is made of. bytes are on the medium.
 type counters struct {
-	bytes, total    int64 // of the image; total -1 if unknown
-	expected        int64 // guess of total, 0 if none
-	taken, transfer int64 // of the download; transfer -1 if unknown
-	starved         time.Duration
-	diskWait        time.Duration
-	format          string // source.Raw, …
+	bytes, total    int64         // of the image; total -1 if unknown
+	expected        int64         // guess of total, 0 if none
+	taken, transfer int64         // of the download; transfer -1 if unknown
+	starved         time.Duration // the decoder has waited for bytes
+	receiving       time.Duration // the network has taken
+	diskWait        time.Duration // the decoder has waited for a free block
+	format          string        // source.Raw, …
 }
 
 // hint says what to do about a bottleneck; "" if nothing can be done in the image. Only
@@ -202,14 +203,16 @@ func (c counters) fraction() float64 {
 	return 0
 }
 
-// bottleneck names what the decoder spent most of the last interval on: waiting for the
-// network, waiting for the disk to free a block, or decoding.
+// bottleneck names what took most of the last interval: receiving, decoding, or waiting
+// for the disk to free a block. A decoder that is fast enough for the network may
+// decode for longer than it waits; that bytes are received all the time tells that the
+// network is what is slow.
 func bottleneck(now, before counters, interval time.Duration, last string) string {
 	if interval <= 0 {
 		return last
 	}
-	network, disk := now.starved-before.starved, now.diskWait-before.diskWait
-	decode := interval - network - disk
+	network, disk := now.receiving-before.receiving, now.diskWait-before.diskWait
+	decode := interval - (now.starved - before.starved) - disk
 	switch {
 	case now.format != source.Raw && decode > network && decode > disk:
 		return BottleneckDecompress

@@ -69,7 +69,7 @@ func (p *Plan) write(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, p.image.Interrupt)
 	defer stop()
 
-	start := time.Now()
+	start, before := time.Now(), l.count()
 	// The SHA-256 of a raw image is that of its download, which is made there.
 	raw := p.info.Format == source.Raw
 	whole := sha256.New()
@@ -124,7 +124,7 @@ func (p *Plan) write(ctx context.Context) error {
 	if err := p.complete(p.size); err != nil {
 		return err
 	}
-	p.receipt.Bottleneck = bottleneck(l.count(), counters{}, time.Since(start), "")
+	p.receipt.Bottleneck = bottleneck(l.count(), before, time.Since(start), "")
 	p.receipt.ZeroedBytes, p.receipt.WrittenBytes, p.receipt.AheadBytes = l.zeroed.Load(), l.stored.Load(), l.ahead.Load()
 	p.receipt.Compare = l.choose.choice()
 	p.receipt.ImageSize = p.size
@@ -252,14 +252,15 @@ func (l *pipeline) flushUntil(ctx context.Context, written <-chan struct{}) erro
 // begins later.
 func (l *pipeline) count() counters {
 	return counters{
-		bytes:    l.written.Load(),
-		total:    l.info.Size,
-		expected: l.expected(),
-		taken:    l.taken.Load(),
-		transfer: l.info.TransferSize,
-		starved:  l.image.Starved(),
-		diskWait: l.diskWait.Elapsed(),
-		format:   l.info.Format,
+		bytes:     l.written.Load(),
+		total:     l.info.Size,
+		expected:  l.expected(),
+		taken:     l.taken.Load(),
+		transfer:  l.info.TransferSize,
+		starved:   l.image.Starved(),
+		receiving: l.image.Receiving(),
+		diskWait:  l.diskWait.Elapsed(),
+		format:    l.info.Format,
 	}
 }
 

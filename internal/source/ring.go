@@ -27,8 +27,9 @@ type ring struct {
 	closed bool
 	ended  bool // makeSum has
 
-	taken   atomic.Int64        // out, for anybody
-	starved stopwatch.Stopwatch // the reader's waits for bytes
+	taken     atomic.Int64        // out, for anybody
+	starved   stopwatch.Stopwatch // the reader's waits for bytes
+	receiving stopwatch.Stopwatch // what fills it, in the source
 }
 
 func newRing(size int) *ring {
@@ -61,7 +62,9 @@ func (g *ring) fill(src io.Reader) {
 		room := g.piece(g.in, min(chunk, free()))
 		g.mu.Unlock()
 
+		g.receiving.Start()
 		n, err := src.Read(room) // only this goroutine touches room
+		g.receiving.Stop()
 
 		g.mu.Lock()
 		g.in += int64(n)

@@ -37,6 +37,9 @@ func TestStarved(t *testing.T) {
 		if got := g.starved.Elapsed(); got != time.Minute {
 			t.Errorf("waited %v in all, want 1m0s", got)
 		}
+		if got := g.receiving.Elapsed(); got != 2*time.Minute {
+			t.Errorf("received for %v, want 2m0s: the network is slow whether or not the decoder is busy", got)
+		}
 		w.Close()
 		goroutines.Wait()
 	})

@@ -237,6 +237,11 @@ func (s *Stream) Retries() int64 { return s.body.retries.Load() }
 // Starved is for how long the decoder has waited for bytes from the network.
 func (s *Stream) Starved() time.Duration { return s.ring.starved.Elapsed() }
 
+// Receiving is for how long bytes were received from the network or waited for, be it
+// that the decoder needed them or had others. A download that is held up by what comes
+// after it is not receiving.
+func (s *Stream) Receiving() time.Duration { return s.ring.receiving.Elapsed() }
+
 // Transfer returns what was downloaded. Call it after Read returned io.EOF.
 func (s *Stream) Transfer() Transfer {
 	t := Transfer{Bytes: s.body.offset, Retries: s.body.retries.Load()}
