@@ -34,8 +34,8 @@ func (r *Results) targets(b *strings.Builder) {
 }
 
 // processor is how many CPU seconds the parts and SHA-256 take alone, of the whole
-// machine, and how long that is if all cores share it; 0 if it was not measured. No write
-// that does all of that is faster, however long each part alone takes.
+// machine, and how long that is if all cores share it; 0 if it was not measured. A write
+// that does all of that cannot be much faster, however long each part alone takes.
 func (r *Results) processor(c *CaseResult) (cpu, seconds float64) {
 	if r.Cores == 0 || c.seconds(Hash) == 0 {
 		return 0, 0

@@ -49,15 +49,20 @@ func namespace(t testing.TB) (*place, *lab.Namespace) {
 		}
 	})
 	return &place{
-		host: n.Server(), do: n.Do, client: lab.Client(n),
-		listen: func(t testing.TB) net.Listener {
-			ln, err := n.Listen(0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ln
-		},
+		host: n.Server(), do: n.Do, client: lab.Client(n), listen: listenIn(n),
 	}, n
+}
+
+// listenIn listens on any port of a namespace.
+func listenIn(n *lab.Namespace) func(t testing.TB) net.Listener {
+	return func(t testing.TB) net.Listener {
+		t.Helper()
+		ln, err := n.Listen(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
 }
 
 // lossy is a namespace in which a share of all packets is lost, by the kernel's own
@@ -107,14 +112,8 @@ func wired(bits int64) func(t testing.TB) *place {
 		})
 		return &place{
 			host: "127.0.0.1", do: w.Client.Do, client: lab.Client(w.Client),
-			keys: map[string]any{"allowed_ips": []string{"127.0.0.1", w.Server.Server()}},
-			listen: func(t testing.TB) net.Listener {
-				ln, err := w.Server.Listen(0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return ln
-			},
+			keys:   map[string]any{"allowed_ips": []string{"127.0.0.1", w.Server.Server()}},
+			listen: listenIn(w.Server),
 		}
 	}
 }
