@@ -77,6 +77,9 @@ func (p *Plan) write(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(l.write)
 		defer close(l.digest)
+		if !raw {
+			hasten()
+		}
 		return l.read(ctx)
 	})
 	g.Go(func() error {

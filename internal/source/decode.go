@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/openseastack/netboot-imager/internal/gunzip"
 	"github.com/openseastack/netboot-imager/internal/unxz"
 )
@@ -37,10 +35,6 @@ func trailing(err error) bool {
 	return errors.Is(err, errTrailing) || errors.As(err, &gz) || errors.As(err, &xz)
 }
 
-// maxWindow bounds the memory in bytes that a zstd stream can ask for: what zstd writes
-// without --ultra --long. A station may have 1 GiB in all.
-const maxWindow = 64 << 20
-
 // newDecoder returns the decoder for format, which compression found in what src holds.
 func newDecoder(format string, src io.Reader) (decoder, error) {
 	br := bufio.NewReaderSize(src, sniffSize)
@@ -53,7 +47,7 @@ func newDecoder(format string, src io.Reader) (decoder, error) {
 	case XZ:
 		return unxz.NewReader(br, unxz.Options{MaxMemory: xzMemory})
 	case Zstd:
-		return newZstd(br)
+		return newZstd(br, zstdWorkers())
 	case Bzip2:
 		return nopCloser{newBzip2(br)}, nil
 	case Raw:
@@ -89,49 +83,6 @@ func noEOF(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// zstdDecoder decodes zstd frames (RFC 8878). The frames' walker sees to the ends.
-type zstdDecoder struct {
-	frames *zstdFrames
-	z      *zstd.Decoder
-}
-
-func newZstd(br *bufio.Reader) (*zstdDecoder, error) {
-	f := &zstdFrames{br: br}
-	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(zstdWorkers()), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(1<<62))
-	if err != nil {
-		return nil, err
-	}
-	return &zstdDecoder{f, z}, nil
-}
-
-// zstdWorkers is how many goroutines decode. Up to three take turns at a block, which costs
-// a quarter more of the processor than one does: on few cores, which hash and write, too,
-// that is slower.
-func zstdWorkers() int {
-	if n := runtime.GOMAXPROCS(0); n >= 4 {
-		return 4
-	}
-	return 1
-}
-
-func (d *zstdDecoder) Read(p []byte) (int, error) {
-	n, err := d.z.Read(p)
-	if err != nil {
-		if fault := d.frames.fault(); fault != nil {
-			err = fault // the decoder may have put it in other words
-		}
-		if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-			err = fmt.Errorf("its window is larger than %d MiB; compress the image without --long and --ultra", maxWindow>>20)
-		}
-	}
-	return n, err
-}
-
-func (d *zstdDecoder) Close() error {
-	d.z.Close()
-	return nil
 }
 
 // bzip2Decoder decodes bzip2 streams with the standard library, which takes several in a
