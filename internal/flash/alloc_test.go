@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/openseastack/netboot-imager/internal/disk"
 	"github.com/openseastack/netboot-imager/internal/flashtest"
@@ -109,3 +111,20 @@ func (d *nowhere) Direct() bool                                { return true }
 func (d *nowhere) ZeroingOffload() bool                        { return true }
 func (d *nowhere) RereadPartitions() ([]disk.Partition, error) { return nil, nil }
 func (d *nowhere) Info() disk.Info                             { return disk.Info{} }
+
+// TestReceiptKeepsNothing checks that a receipt does not keep what the job needed: a station
+// has the receipts of many jobs, and memory for one.
+func TestReceiptKeepsNothing(t *testing.T) {
+	srv := flashtest.NewServer(t, flashtest.Image(2*mib, 1))
+	plan, receipt, err := job(t, flashtest.NewDisk(4*mib), srv, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := weak.Make(plan)
+	plan = nil
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Error("the plan is still there")
+	}
+	runtime.KeepAlive(receipt)
+}

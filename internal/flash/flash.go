@@ -258,5 +258,5 @@ func (p *Plan) Run(ctx context.Context) (*Receipt, error) {
 			return nil, err
 		}
 	}
-	return p.fillReceipt(), nil
+	return p.finalReceipt(), nil
 }

@@ -58,8 +58,10 @@ type Phases struct {
 	Finish float64 `json:"finish"` // first MiB, partitions
 }
 
-func (p *Plan) fillReceipt() *Receipt {
-	r, d := &p.receipt, p.disk.Info()
+// finalReceipt returns the receipt of a success. It refers to nothing of the plan: receipts
+// are kept for long, and a plan has the image's buffers.
+func (p *Plan) finalReceipt() *Receipt {
+	r, d := p.receipt, p.disk.Info()
 	r.Image, r.Format, r.ETag, r.LastModified = p.info.URL, p.info.Format, p.info.ETag, p.info.LastModified
 	r.TransferSize, r.TransferSHA256, r.Retries = r.Transfer.Bytes, r.Transfer.SHA256, r.Transfer.Retries
 	r.Device, r.DeviceSize, r.DeviceModel, r.DeviceSerial = d.Device, d.Size, d.Model, d.Serial
@@ -72,7 +74,7 @@ func (p *Plan) fillReceipt() *Receipt {
 	}
 	r.Hint = hint(r.Bottleneck, r.Format)
 	r.Finished = time.Now()
-	return r
+	return &r
 }
 
 // Summary is the receipt in one line.
