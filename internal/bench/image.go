@@ -49,7 +49,9 @@ func (img *Image) Bmap() string { return img.Path("bmap") }
 
 // MakeImage makes an image of logical bytes in dir that holds data bytes of the files
 // below from, and compresses it to formats; what is there already stays. The image has an
-// MBR, an empty FAT partition and an ext4 one with the files. It needs mkfs.ext4,
+// MBR, an empty FAT partition and an ext4 one with the files, which the kernel has put
+// there, as those that make distributions' images have it: its free space is between the
+// files, where mkfs.ext4 -d would leave all of it at the end. It needs root, mkfs.ext4,
 // mkfs.fat, bmaptool and the compressors.
 func MakeImage(ctx context.Context, dir, from string, logical, data int64, formats []string, logf func(string, ...any)) (*Image, error) {
 	img := &Image{Dir: dir, Logical: logical, Data: data, Sizes: map[string]int64{}}
@@ -103,11 +105,6 @@ func once(path string, make func(tmp string) error) error {
 }
 
 func makeRaw(ctx context.Context, path, from string, logical, data int64) error {
-	stage := path + ".files"
-	defer os.RemoveAll(stage)
-	if err := copySome(ctx, stage, from, data); err != nil {
-		return err
-	}
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -132,8 +129,19 @@ func makeRaw(ctx context.Context, path, from string, logical, data int64) error 
 	if err := f.Close(); err != nil {
 		return err
 	}
-	return command(ctx, "mkfs.ext4", "-q", "-F", "-d", stage, "-U", "00000000-0000-4000-8000-000000000001",
-		"-E", fmt.Sprintf("offset=%d,nodiscard,root_owner=0:0,hash_seed=00000000-0000-4000-8000-000000000002", root), path, fmt.Sprintf("%dk", (logical-root)>>10))
+	if err := command(ctx, "mkfs.ext4", "-q", "-F", "-U", "00000000-0000-4000-8000-000000000001",
+		"-E", fmt.Sprintf("offset=%d,nodiscard,root_owner=0:0,hash_seed=00000000-0000-4000-8000-000000000002", root), path, fmt.Sprintf("%dk", (logical-root)>>10)); err != nil {
+		return err
+	}
+	point, err := os.MkdirTemp(filepath.Dir(path), "mounted-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(point)
+	if err := command(ctx, "mount", "-t", "ext4", "-o", fmt.Sprintf("loop,offset=%d", root), path, point); err != nil {
+		return err
+	}
+	return errors.Join(copySome(ctx, point, from, data), command(context.WithoutCancel(ctx), "umount", point))
 }
 
 // mbr is a partition table with the FAT and the ext4 partition.
@@ -156,10 +164,10 @@ func mbr(logical int64) []byte {
 // errEnough ends the walk in copySome.
 var errEnough = errors.New("enough")
 
-// copySome links or copies files below from to stage until they have want bytes. It
+// copySome copies files below from to the directory to until they have want bytes. It
 // takes every third file first, so that programs, libraries, documents and sources all
 // have their share, then the others.
-func copySome(ctx context.Context, stage, from string, want int64) error {
+func copySome(ctx context.Context, to, from string, want int64) error {
 	var have int64
 	for turn := 0; turn < 3 && have < want; turn++ {
 		count := 0
@@ -184,14 +192,12 @@ func copySome(ctx context.Context, stage, from string, want int64) error {
 			if err != nil {
 				return err
 			}
-			to := filepath.Join(stage, rel)
-			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			name := filepath.Join(to, rel)
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				return err
 			}
-			if os.Link(path, to) != nil {
-				if err := copyNew(path, to); err != nil {
-					return err
-				}
+			if err := copyNew(path, name); err != nil {
+				return err
 			}
 			if have += fi.Size(); have > want-want/50 {
 				return errEnough
