@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -56,6 +57,8 @@ func FuzzDecoder(f *testing.F) {
 	}
 	f.Add(z.EncodeAll(plain, nil))
 	f.Add(append(z.EncodeAll(plain, nil), 0, 0, 0))
+	f.Add(newZstdFrame(0, true, 5<<10+1000).raw(plain).zeros(5, 1024).end(true))
+	f.Add(append(newZstdFrame(0, true, -1).zeros(5, 1024).raw(nil).end(true), newZstdFrame(0, false, -1).raw(plain).zeros(90, 24).raw(plain).end(false)...))
 	f.Add([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00abcd\x28\xb5\x2f\xfd\x00\x00\x01\x00\x00"))
 	f.Add([]byte("BZh91AY&SY\x00\x00\x00\x00"))
 	f.Add([]byte("BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00"))
@@ -63,7 +66,11 @@ func FuzzDecoder(f *testing.F) {
 	f.Add([]byte("\xfd7zXZ\x00\x00\x01\x69\x22\xde\x36\x00\x00\x00\x00\x1c\xdf\x44\x21\x90\x42\x99\x0d\x00\x00\x00\x00\x01\x59\x5a"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		format := compression(data)
-		dec, err := newDecoder(format, bytes.NewReader(data))
+		open := newDecoder
+		if format == Zstd { // block by block, as on few cores
+			open = func(_ string, r io.Reader) (decoder, error) { return newZstd(bufio.NewReader(r), 1) }
+		}
+		dec, err := open(format, bytes.NewReader(data))
 		if err != nil {
 			return
 		}
