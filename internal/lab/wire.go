@@ -78,9 +78,10 @@ func (w *Wire) create(ctx context.Context, bits int64) error {
 		}
 	}
 	return w.Server.Do(func() error {
-		// The burst is what a network card sends on its own; a queue of 1 MB is a switch's.
+		// A queue of 1 MB is a switch's. As much may be sent at once, so that a wire of
+		// 1 Gbit/s does not lose the 8 ms in which no core was free to see to it.
 		out, err := exec.CommandContext(ctx, "tc", "qdisc", "add", "dev", "wire0", "root", "tbf",
-			"rate", fmt.Sprintf("%dbit", bits), "burst", "128kb", "limit", "1mb").CombinedOutput()
+			"rate", fmt.Sprintf("%dbit", bits), "burst", "1mb", "limit", "1mb").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("tc: %w: %s", err, out)
 		}
