@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,10 +56,9 @@ func TestAheadOfCounterfeits(t *testing.T) {
 	}
 	t.Run("one MiB, cured by writing again", func(t *testing.T) {
 		d := flashtest.NewDisk(64 * mib)
-		lost := false
+		var lost atomic.Bool
 		d.OnWrite = func(off int64, p []byte) error {
-			if off >= 28*mib && p != nil && !lost {
-				lost = true
+			if off >= 28*mib && p != nil && lost.CompareAndSwap(false, true) {
 				return d.Zero(5*mib, mib)
 			}
 			return nil

@@ -496,16 +496,18 @@ func TestUnknownState(t *testing.T) {
 		"wiping fails":       func(d *flashtest.Disk) { d.OnWrite = func(off int64, p []byte) error { return failAt(off, mib, 0) } },
 		"writes are ignored": func(d *flashtest.Disk) { d.Stored = func(int64, []byte) bool { return true } },
 		"the first MiB cannot be cleared again": func(d *flashtest.Disk) {
-			headIsOn := false
+			var headIsOn atomic.Bool
 			d.OnWrite = func(off int64, p []byte) error {
-				if headIsOn {
+				if headIsOn.Load() {
 					return syscall.EIO
 				}
-				headIsOn = off == 0 && p != nil && !isZero(p)
+				if off == 0 && p != nil && !isZero(p) {
+					headIsOn.Store(true)
+				}
 				return nil
 			}
 			d.OnSync = func() error {
-				if headIsOn {
+				if headIsOn.Load() {
 					return syscall.EIO
 				}
 				return nil

@@ -78,10 +78,11 @@ func (w *Wire) create(ctx context.Context, bits int64) error {
 		}
 	}
 	return w.Server.Do(func() error {
-		// A queue of 1 MB is a switch's. As much may be sent at once, so that a wire of
-		// 1 Gbit/s does not lose the 8 ms in which no core was free to see to it.
+		// A queue of 1 MB is a switch's. What is due after 8 ms may be sent at once, so that a
+		// fast wire does not lose those in which no core was free to see to it; and never less
+		// than a network card sends on its own.
 		out, err := exec.CommandContext(ctx, "tc", "qdisc", "add", "dev", "wire0", "root", "tbf",
-			"rate", fmt.Sprintf("%dbit", bits), "burst", "1mb", "limit", "1mb").CombinedOutput()
+			"rate", fmt.Sprintf("%dbit", bits), "burst", fmt.Sprint(max(128<<10, bits/8*8/1000)), "limit", "1mb").CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("tc: %w: %s", err, out)
 		}
